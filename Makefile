@@ -1,0 +1,60 @@
+# Thin targets: each one is a line that you could type yourself. `make help` lists them.
+# Needs python >= 3.11, gcc, g++ and make; everything else is installed into .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+ARGS   ?=
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-full bench lint lint-verilog types golden clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ternforge needs Python 3.11 or newer, not " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+
+# What the demo needs: no torch, no synthesis tools.
+$(VENV)/.demo-installed: $(VENV)/pyvenv.cfg $(INPUTS)
+	$(PIP) -e '.[sim]'
+	@touch $@
+
+# Everything: what tests, lint, types and the builds need.
+$(VENV)/.all-installed: $(VENV)/pyvenv.cfg $(INPUTS)
+	$(PIP) -e '.[model,sim,flow,host,dev]'
+	@touch $@ $(VENV)/.demo-installed
+
+venv: $(VENV)/.all-installed  ## Install everything into .venv
+
+demo: $(VENV)/.demo-installed  ## The generated Verilog writes Shakespeare
+	@$(BIN)/ternforge demo $(ARGS)
+
+test: $(VENV)/.all-installed  ## The tests that belong before each commit
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+test-full: $(VENV)/.all-installed  ## All tests, also the slow ones (bitstreams for every board)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "" $(ARGS)
+
+bench: $(VENV)/.all-installed  ## Benchmarks
+	$(BIN)/python -m pytest bench $(ARGS)
+
+lint: $(VENV)/.all-installed  ## ruff
+	$(BIN)/python -m ruff check .
+
+lint-verilog: $(VENV)/.all-installed  ## verilator --lint-only -Wall on the generated Verilog
+	$(BIN)/ternforge verilog --board ulx3s-85f --model shakespeare-85f -o build/lint-verilog
+	$(BIN)/python -m ternforge_sim.lint build/lint-verilog
+
+types: $(VENV)/.all-installed  ## pyright
+	$(BIN)/python -m pyright --warnings
+
+golden: $(VENV)/.all-installed  ## Rebuild the golden vectors
+	$(BIN)/python -m ternforge_model.golden
+
+clean:  ## Remove .venv and build outputs (the cache in ~/.cache/ternforge stays)
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Packet images: layout, assembler, disassembler, packer, host driver."""

@@ -1,0 +1,1 @@
+"""Generates FPGA cores that run language models with ternary weights."""

@@ -1,0 +1,1 @@
+"""The language model: float reference, training, and the integer model that hardware equals."""

@@ -1,0 +1,1 @@
+"""Simulation: test benches, the Verilated core, memory models."""
