@@ -1,0 +1,73 @@
+"""Size of one core: every width and depth that the generated hardware depends on."""
+
+from dataclasses import dataclass
+
+__all__ = ["CoreConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreConfig:
+    """Parameters of one packet-stream core.
+
+    A *beat* is one word of the weight stream: ``lanes`` bytes, five ternary weights in each.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not a positive integer or breaks the rule stated beside it.
+    """
+
+    lanes: int = 8  #: bytes of packed weights per beat (N); even; ``5 * lanes`` MAC per cycle
+    elements: int = 1  #: elements per cycle of the quantiser (E); a power of two dividing lanes/2
+    vector_depth: int = 1024  #: elements of 24 bits in the vector RAM; a multiple of ``elements``
+    state_depth: int = 512  #: elements of 16 bits in the recurrent state RAM
+    max_rows: int = 512  #: accumulators, i.e. the most rows of a matrix of more than one tile
+    max_fan_in: int = 512  #: longest quantised vector; rounded up to whole tiles in the code RAM
+    memory_beats: int = 16384  #: depth of the image memory in beats
+    tree_levels: int = 2  #: adder-tree levels between two pipeline registers
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"CoreConfig.{name} must be an integer, not {value!r}")
+            if value <= 0:
+                raise ValueError(f"CoreConfig.{name} must be positive, not {value!r}")
+        if self.lanes % 2:
+            raise ValueError(f"CoreConfig.lanes must be even, not {self.lanes}")
+        if self.elements & (self.elements - 1) or (self.lanes // 2) % self.elements:
+            raise ValueError("CoreConfig.elements must be a power of two that divides "
+                             f"lanes/2={self.lanes // 2}, not {self.elements}")
+        for name in ("vector_depth", "max_fan_in"):
+            if getattr(self, name) % self.elements:
+                raise ValueError(f"CoreConfig.{name} must be a multiple of "
+                                 f"elements={self.elements}, not {getattr(self, name)}")
+
+    @property
+    def beat_bits(self) -> int:
+        """Width of one beat in bits."""
+        return 8 * self.lanes
+
+    @property
+    def tile(self) -> int:
+        """Activations held stationary in the lanes: ``5 * lanes``."""
+        return 5 * self.lanes
+
+    @property
+    def header_beats(self) -> int:
+        """Beats that one 16-byte packet header takes."""
+        return -(-16 // self.lanes)
+
+    @property
+    def max_tiles(self) -> int:
+        """Tiles of the longest quantised vector."""
+        return -(-self.max_fan_in // self.tile)
+
+    @property
+    def acc_bits(self) -> int:
+        """Signed accumulator width: exact for ``max_tiles * tile`` products of magnitude 127."""
+        return (127 * self.max_tiles * self.tile).bit_length() + 1
+
+    @property
+    def dot_bits(self) -> int:
+        """Signed width of the sum of one beat."""
+        return (127 * self.tile).bit_length() + 1

@@ -1,0 +1,1 @@
+"""The packet-stream core and its units."""

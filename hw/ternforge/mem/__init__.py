@@ -1,0 +1,1 @@
+"""Image memories and the engine that streams them."""
