@@ -13,7 +13,7 @@ INPUTS := pyproject.toml constraints.txt
 .PHONY: help venv demo test test-full bench lint lint-verilog types golden clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ternforge needs Python 3.11 or newer, not " + sys.version.split()[0])'
