@@ -163,6 +163,12 @@ def _sentence(error: Exception) -> str | None:
     return None
 
 
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, UserError):
+        return error.exit_code
+    return 1 if _sentence(error) is None else 2
+
+
 def _complain(text: str, *, style: str = "bold red") -> None:
     line = " ".join(text.split())
     Console(stderr=True, highlight=False).print(Text(line, style=style), soft_wrap=True)
@@ -176,11 +182,11 @@ def run(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if _debug:
             traceback.print_exc()
-            return 2 if _sentence(error) is not None else 1
+            return _exit_code(error)
         sentence = _sentence(error)
         if sentence is not None:
             _complain(f"error: {sentence}")
-            return 2
+            return _exit_code(error)
         where = traceback.extract_tb(error.__traceback__)[-1]
         _complain(f"internal error: {type(error).__name__}: {error} "
                   f"({Path(where.filename).name}:{where.lineno}; --debug shows more)")

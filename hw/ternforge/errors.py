@@ -9,8 +9,11 @@ __all__ = ["UserError", "suggestion", "unknown"]
 class UserError(Exception):
     """Bad input: the command line prints the message in one line and exits with code 2.
 
-    The message names what is wrong, the rule, and the value: ``"--tokens must be positive, not 0"``.
+    The message names what is wrong, the rule and the value, as in "--tokens must be positive, not
+    0". A subclass may set another exit code, for failures that are not about the input.
     """
+
+    exit_code = 2
 
 
 def suggestion(value: str, choices: Iterable[str]) -> str:

@@ -24,8 +24,9 @@ def _jsonable(value: Any) -> Any:
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "tolist"):  # a NumPy scalar or array, without importing NumPy
-        return value.tolist()
+    tolist = getattr(value, "tolist", None)  # a NumPy scalar or array, without importing NumPy
+    if tolist is not None:
+        return tolist()
     if isinstance(value, set | frozenset):
         return sorted(value)
     raise TypeError(f"JSON output must be plain data, not {value!r}")
