@@ -24,19 +24,24 @@ class CoreConfig:
     max_rows: int = 512  #: accumulators, i.e. the most rows of a matrix of more than one tile
     max_fan_in: int = 512  #: longest quantised vector; rounded up to whole tiles in the code RAM
     memory_beats: int = 16384  #: depth of the image memory in beats
+    single_port_beats: int = 0  #: of these, in large RAM that the bitstream cannot initialise
+    bank_beats: int = 512  #: depth of one bank of block RAM for the rest
     tree_levels: int = 2  #: adder-tree levels between two pipeline registers
 
     def __post_init__(self):
         for name, value in vars(self).items():
             if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"CoreConfig.{name} must be an integer, not {value!r}")
-            if value <= 0:
+            if value < (name != "single_port_beats"):
                 raise ValueError(f"CoreConfig.{name} must be positive, not {value!r}")
         if self.lanes % 2:
             raise ValueError(f"CoreConfig.lanes must be even, not {self.lanes}")
         if self.elements & (self.elements - 1) or (self.lanes // 2) % self.elements:
             raise ValueError("CoreConfig.elements must be a power of two that divides "
                              f"lanes/2={self.lanes // 2}, not {self.elements}")
+        if self.single_port_beats > self.memory_beats:
+            raise ValueError(f"CoreConfig.single_port_beats must be at most memory_beats="
+                             f"{self.memory_beats}, not {self.single_port_beats}")
         for name in ("vector_depth", "max_fan_in"):
             if getattr(self, name) % self.elements:
                 raise ValueError(f"CoreConfig.{name} must be a multiple of "

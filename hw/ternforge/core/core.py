@@ -1,0 +1,250 @@
+"""The packet-stream core: all units, joined."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from ..config import CoreConfig
+from ..isa import HEADERS, Opcode
+from ..mem.fetch import Fetch
+from ..numerics import STATE_BITS, VECTOR_BITS
+from .accumulate import Accumulator
+from .constants import ConstantFeed
+from .epilogue import Epilogue
+from .lanes import DotProduct
+from .quantise import Quantiser
+from .scale import ScaleUnit
+from .sequencer import Sequencer
+from .state_ram import StateRam
+from .tile import TileBuffer
+from .vector_ram import VectorRam, element_write, word_write
+
+__all__ = ["SITES", "Core", "status_signature", "step_layout", "trace_signature"]
+
+#: Sites at which saturations are counted, in the order of the status port.
+SITES = ("product", "square", "rescale", "gate", "residual")
+
+
+def step_layout() -> data.StructLayout:
+    """One step: the token to read, and whether it begins a sequence."""
+    return data.StructLayout({"token": 16, "reset": 1})
+
+
+def status_signature() -> wiring.Signature:
+    """What a host reads between tokens."""
+    return wiring.Signature({
+        "busy": Out(1),  # a token is under way
+        "fault": Out(1),  # no image in memory, or a token outside of its vocabulary
+        "cycles": Out(32),  # clock cycles of the last token, from its acceptance to its result
+        # Events since the last reset, by site; each counter stops at 65535.
+        "saturations": Out(data.ArrayLayout(16, len(SITES))),
+        # max|v| / sqrt(sum of squares) of the last codes, which scale the logits
+        "ratio": Out(data.StructLayout({"mantissa": 16, "exponent": signed(8)})),
+    })
+
+
+def trace_signature(config: CoreConfig) -> wiring.Signature:
+    """Every write of a token, for comparison with the integer model; leave it open in hardware."""
+    return wiring.Signature({
+        "packet": Out(16),  # number of the packet in the token
+        "word": Out(word_write(config)),
+        "element": Out(element_write()),
+        "state": Out(element_write(STATE_BITS)),
+        "codes_valid": Out(1),
+        "codes": Out(data.ArrayLayout(signed(8), config.elements)),
+    })
+
+
+class Core(wiring.Component):
+    """One token per step: embedding, layers, head, argmax.
+
+    A step takes about one cycle per beat of weights plus, for each of the four barriers of a layer,
+    the quantiser's two passes; ``status.cycles`` tells.
+
+    Parameters
+    ----------
+    config : :class:`CoreConfig`
+        Size.
+    latency : int
+        Cycles from address to data of the image memory.
+
+    Members
+    -------
+    tokens : :py:`In(stream.Signature(step_layout()))`
+        One step each; ready while no token is under way.
+    result : :py:`Out(stream.Signature(16))`
+        Token with the largest logit, one per step. Not sent after a fault.
+    read_address, read_data
+        Port of the image memory: beat address, data ``latency`` cycles later.
+    peek_address : :py:`In(16)`
+        Vector element to read while no token is under way.
+    peek_data : :py:`Out(signed(24))`
+        Its value, one cycle later.
+    status : :py:`Out(status_signature())`
+        Counters and flags.
+    trace : :py:`Out(trace_signature(config))`
+        Writes of this cycle.
+    """
+
+    tokens: stream.Interface
+    result: stream.Interface
+    read_address: Signal
+    read_data: Signal
+    peek_address: Signal
+    peek_data: Signal
+    status: wiring.PureInterface
+    trace: wiring.PureInterface
+
+    def __init__(self, config: CoreConfig, latency: int):
+        self.config, self.latency = config, latency
+        super().__init__({
+            "tokens": In(stream.Signature(step_layout())),
+            "result": Out(stream.Signature(16)),
+            "read_address": Out(24), "read_data": In(config.beat_bits),
+            "peek_address": In(16), "peek_data": Out(signed(VECTOR_BITS)),
+            "status": Out(status_signature()), "trace": Out(trace_signature(config)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.fetch = fetch = Fetch(config, self.latency)
+        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.submodules.constants = constants = ConstantFeed(config)
+        m.submodules.quantiser = quantiser = Quantiser(config)
+        m.submodules.tile = tile = TileBuffer(config)
+        m.submodules.lanes = lanes = DotProduct(config)
+        m.submodules.accumulator = accumulator = Accumulator(config)
+        m.submodules.scale = scale = ScaleUnit()
+        m.submodules.epilogue = epilogue = Epilogue(config)
+        m.submodules.vectors = vectors = VectorRam(config)
+        m.submodules.states = states = StateRam(config)
+
+        m.d.comb += [self.read_address.eq(fetch.read_address), fetch.read_data.eq(self.read_data)]
+        connect(m, fetch.o, sequencer.i)
+        connect(m, sequencer.constants, constants.i)
+        connect(m, sequencer.weights, lanes.i)
+        connect(m, lanes.o, accumulator.i)
+        connect(m, accumulator.o, epilogue.i)
+
+        load = data.View(HEADERS[Opcode.LOAD], sequencer.header)
+        quantise = data.View(HEADERS[Opcode.QUANTISE], sequencer.header)
+        matvec = data.View(HEADERS[Opcode.MATVEC], sequencer.header)
+
+        # Quantiser and tile buffer. The next headers must not disturb the loader.
+        tiles = Signal(8)
+        with m.If(sequencer.quantise):
+            m.d.sync += tiles.eq(quantise.tiles)
+        m.d.comb += [
+            quantiser.header.eq(quantise), quantiser.start.eq(sequencer.quantise_start),
+            sequencer.quantise_busy.eq(quantiser.busy),
+            sequencer.ratio_valid.eq(quantiser.ratio_valid),
+            tile.restart.eq(quantiser.restart), tile.complete.eq(quantiser.complete),
+            tile.tiles.eq(Mux(sequencer.quantise, quantise.tiles, tiles)), tile.take.eq(sequencer.tile_take),
+            sequencer.tile_ready.eq(tile.ready), lanes.codes.eq(tile.codes),
+        ]
+        connect(m, quantiser.codes_o, tile.codes_i)
+
+        # Rescale and epilogue.
+        m.d.comb += [
+            scale.start.eq(sequencer.scale_start), scale.mantissa.eq(matvec.scale_mantissa),
+            scale.exponent.eq(matvec.scale_exponent.as_signed()), scale.ratio.eq(quantiser.ratio),
+            sequencer.scale_valid.eq(scale.valid),
+            epilogue.header.eq(matvec), epilogue.scale.eq(scale.scale),
+            epilogue.start.eq(sequencer.matvec_start), sequencer.retired.eq(epilogue.retired),
+        ]
+
+        # Loads: constants into the vector RAM, shifted.
+        words_due, load_word = Signal(16), Signal(16)
+        low = config.elements.bit_length() - 1
+        m.d.comb += [
+            constants.start.eq(sequencer.load_start | sequencer.quantise_start),
+            constants.wide.eq(load.wide | sequencer.quantise_start),
+            constants.count.eq(Mux(sequencer.quantise_start, quantise.count, load.count)),
+            sequencer.load_busy.eq(words_due != 0),
+        ]
+        with m.If(sequencer.load_start):
+            m.d.sync += [words_due.eq(load.count >> low), load_word.eq(load.dst >> low)]
+        write = Signal(word_write(config))
+        with m.If(sequencer.load):
+            m.d.comb += [constants.o.ready.eq(1), write.enable.eq(constants.o.valid),
+                         write.address.eq(load_word)]
+            for index in range(config.elements):
+                m.d.comb += write.data[index].eq(constants.o.payload[index] << load.shift[:4])
+            with m.If(constants.o.valid):
+                m.d.sync += [words_due.eq(words_due - 1), load_word.eq(load_word + 1)]
+        with m.Else():
+            m.d.comb += [
+                quantiser.constants.valid.eq(constants.o.valid),
+                quantiser.constants.payload.eq(constants.o.payload),
+                constants.o.ready.eq(quantiser.constants.ready),
+                write.eq(quantiser.vector_write),
+            ]
+
+        # Vector RAM: the running unit owns the read port.
+        m.d.comb += [
+            vectors.read_address.eq(self.peek_address), vectors.word.eq(write),
+            vectors.element.eq(epilogue.vector_write),
+            quantiser.vector_read_data.eq(vectors.read_word),
+            epilogue.vector_read_data.eq(vectors.read_element),
+            self.peek_data.eq(vectors.read_element),
+        ]
+        with m.If(sequencer.quantise):
+            m.d.comb += vectors.read_address.eq(quantiser.vector_read_address << low)
+        with m.Elif(sequencer.matvec):
+            m.d.comb += vectors.read_address.eq(epilogue.vector_read_address)
+        m.d.comb += [
+            states.read_address.eq(epilogue.state_read_address),
+            epilogue.state_read_data.eq(states.read_data), states.write.eq(epilogue.state_write),
+        ]
+
+        # Steps.
+        fault, cycles = Signal(), Signal(32)
+        m.d.comb += [self.status.fault.eq(fault), self.status.cycles.eq(cycles),
+                     self.status.ratio.eq(quantiser.ratio), sequencer.run.eq(fetch.start),
+                     fetch.token.eq(self.tokens.p.token), self.result.payload.eq(epilogue.token)]
+        start_of_sequence = Signal()
+        m.d.comb += epilogue.start_of_sequence.eq(start_of_sequence)
+        with m.FSM() as fsm:
+            with m.State("IDLE"):
+                m.d.comb += [self.tokens.ready.eq(fetch.idle),
+                             fetch.start.eq(fetch.idle & self.tokens.valid)]
+                with m.If(fetch.start):
+                    m.d.sync += [start_of_sequence.eq(self.tokens.p.reset), cycles.eq(0),
+                                 fault.eq(0)]
+                    m.next = "RUN"
+            with m.State("RUN"):
+                m.d.sync += cycles.eq(cycles + 1)
+                with m.If(fetch.fault):
+                    m.d.comb += fetch.stop.eq(1)
+                    m.d.sync += fault.eq(1)
+                    m.next = "IDLE"
+                with m.Elif(sequencer.done):
+                    m.d.comb += fetch.stop.eq(1)
+                    m.next = "RESULT"
+            with m.State("RESULT"):
+                m.d.comb += self.result.valid.eq(1)
+                with m.If(self.result.ready):
+                    m.next = "IDLE"
+        m.d.comb += self.status.busy.eq(~fsm.ongoing("IDLE"))
+
+        # Saturation counters.
+        events = dict(zip(SITES, (
+            quantiser.saturated.product, quantiser.saturated.square, epilogue.saturated.rescale,
+            epilogue.saturated.gate, epilogue.saturated.residual), strict=True))
+        for index, site in enumerate(SITES):
+            counter = Signal(16, name=f"saturated_{site}")
+            total = Signal(17, name=f"saturated_{site}_next")
+            m.d.comb += [self.status.saturations[index].eq(counter),
+                         total.eq(counter + events[site])]
+            m.d.sync += counter.eq(Mux(total[16], 0xFFFF, total))
+            with m.If(fetch.start & self.tokens.p.reset):
+                m.d.sync += counter.eq(0)
+
+        m.d.comb += [
+            self.trace.packet.eq(sequencer.packet), self.trace.word.eq(write),
+            self.trace.element.eq(epilogue.vector_write), self.trace.state.eq(epilogue.state_write),
+            self.trace.codes_valid.eq(quantiser.codes_o.valid),
+            self.trace.codes.eq(quantiser.codes_o.payload),
+        ]
+        return m

@@ -1,0 +1,158 @@
+"""Runs the packets of one token in order."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..config import CoreConfig
+from ..isa import HEADER_BITS, HEADERS, Opcode
+from .lanes import DotProduct
+
+__all__ = ["Sequencer"]
+
+
+class Sequencer(wiring.Component):
+    """Reads headers from the stream and drives the units, one packet at a time.
+
+    A MATVEC takes one beat per cycle and one cycle per tile to swap the stationary codes, waits
+    for its scale before the last tile, and ends when its last row has retired. Other packets end
+    when their unit is idle.
+
+    Parameters
+    ----------
+    config : :class:`CoreConfig`
+        Beat width and header size.
+
+    Members
+    -------
+    run : :py:`In(1)`
+        Strobe: a new token's stream begins.
+    done : :py:`Out(1)`
+        Strobe: END was reached.
+    i : :py:`In(stream.Signature(config.beat_bits))`
+        Beats of the token.
+    header : :py:`Out(128)`
+        Current packet header.
+    packet : :py:`Out(16)`
+        Number of the current packet in the token, from 0.
+    matvec, quantise, load : :py:`Out(1)`
+        A packet of that kind is running.
+    load_start, quantise_start, matvec_start, scale_start : :py:`Out(1)`
+        Strobes.
+    constants : :py:`Out(stream.Signature(config.beat_bits))`
+        Beats of LOAD and QUANTISE payloads.
+    weights : :py:`Out` flow of :class:`DotProduct`
+        Beats of MATVEC payloads with their row and tile marks.
+    load_busy, quantise_busy, ratio_valid, scale_valid, tile_ready : :py:`In(1)`
+        State of the units.
+    tile_take : :py:`Out(1)`
+        Strobe: swap the stationary codes.
+    retired : :py:`In(1)`
+        Strobe: a row has left the epilogue.
+    """
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__({
+            "run": In(1), "done": Out(1), "i": In(stream.Signature(config.beat_bits)),
+            "header": Out(HEADER_BITS), "packet": Out(16),
+            "matvec": Out(1), "quantise": Out(1), "load": Out(1),
+            "load_start": Out(1), "quantise_start": Out(1), "matvec_start": Out(1),
+            "scale_start": Out(1),
+            "constants": Out(stream.Signature(config.beat_bits)),
+            "weights": Out(stream.Signature(DotProduct.beat_layout(config), always_ready=True)),
+            "load_busy": In(1), "quantise_busy": In(1), "ratio_valid": In(1),
+            "scale_valid": In(1), "tile_ready": In(1), "tile_take": Out(1), "retired": In(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        header = Signal(HEADER_BITS)
+        opcode = header[:4]
+        matvec = data.View(HEADERS[Opcode.MATVEC], header)
+        taken = Signal(range(config.header_beats + 1))
+        packet = Signal(16)
+        tile, row, outstanding = Signal(8), Signal(16), Signal(16)
+        first_tile, last_tile = Signal(), Signal()
+        scaled = Signal()
+        m.d.comb += [self.header.eq(header), self.packet.eq(packet),
+                     self.constants.payload.eq(self.i.payload),
+                     self.weights.p.data.eq(self.i.payload), self.weights.p.row.eq(row),
+                     self.weights.p.first.eq(first_tile), self.weights.p.last.eq(last_tile)]
+        with m.If(self.retired):
+            m.d.sync += outstanding.eq(outstanding - 1)
+
+        with m.FSM() as fsm:
+            with m.State("IDLE"):
+                with m.If(self.run):
+                    m.d.sync += [packet.eq(0), taken.eq(0)]
+                    m.next = "HEADER"
+            with m.State("HEADER"):
+                m.d.comb += self.i.ready.eq(1)
+                with m.If(self.i.valid):
+                    if config.beat_bits >= HEADER_BITS:
+                        m.d.sync += header.eq(self.i.payload[:HEADER_BITS])
+                    else:
+                        m.d.sync += header.eq(Cat(header[config.beat_bits:], self.i.payload))
+                    m.d.sync += taken.eq(taken + 1)
+                    with m.If(taken == config.header_beats - 1):
+                        m.d.sync += taken.eq(0)
+                        m.next = "DISPATCH"
+            with m.State("DISPATCH"):
+                m.d.sync += [tile.eq(0), row.eq(0), first_tile.eq(1),
+                             last_tile.eq(matvec.tiles == 1)]
+                with m.Switch(opcode):
+                    with m.Case(Opcode.LOAD.value):
+                        m.d.comb += self.load_start.eq(1)
+                        m.next = "LOAD"
+                    with m.Case(Opcode.QUANTISE.value):
+                        m.d.comb += self.quantise_start.eq(1)
+                        m.next = "QUANTISE"
+                    with m.Case(Opcode.MATVEC.value):
+                        m.d.comb += self.matvec_start.eq(1)
+                        m.d.sync += [outstanding.eq(matvec.rows), scaled.eq(0)]
+                        m.next = "TILE"
+                    with m.Default():
+                        m.d.comb += self.done.eq(1)
+                        m.next = "IDLE"
+            with m.State("LOAD"):
+                m.d.comb += self.load.eq(1)
+                with m.If(~self.load_busy):
+                    m.d.sync += packet.eq(packet + 1)
+                    m.next = "HEADER"
+            with m.State("QUANTISE"):
+                m.d.comb += self.quantise.eq(1)
+                with m.If(~self.quantise_busy):
+                    m.d.sync += packet.eq(packet + 1)
+                    m.next = "HEADER"
+            with m.State("TILE"):
+                with m.If(self.tile_ready):
+                    m.d.comb += self.tile_take.eq(1)
+                    m.next = "ROWS"
+            with m.State("ROWS"):
+                go = Signal()
+                m.d.comb += [go.eq(~(last_tile & matvec.scaled) | (scaled & self.scale_valid)),
+                             self.i.ready.eq(go), self.weights.valid.eq(go & self.i.valid)]
+                with m.If(self.weights.valid):
+                    m.d.sync += row.eq(row + 1)
+                    with m.If(row == matvec.rows - 1):
+                        m.d.sync += [row.eq(0), tile.eq(tile + 1), first_tile.eq(0),
+                                     last_tile.eq(tile + 2 == matvec.tiles)]
+                        m.next = "TILE"
+                        with m.If(last_tile):
+                            m.next = "DRAIN"
+            with m.State("DRAIN"):
+                with m.If(outstanding == 0):
+                    m.d.sync += packet.eq(packet + 1)
+                    m.next = "HEADER"
+
+        running = fsm.ongoing("TILE") | fsm.ongoing("ROWS") | fsm.ongoing("DRAIN")
+        m.d.comb += self.matvec.eq(running)
+        m.d.comb += self.scale_start.eq(running & matvec.scaled & ~scaled & self.ratio_valid)
+        with m.If(self.scale_start):
+            m.d.sync += scaled.eq(1)
+        with m.If(self.load | self.quantise):
+            m.d.comb += [self.constants.valid.eq(self.i.valid),
+                         self.i.ready.eq(self.constants.ready)]
+        return m

@@ -1,0 +1,56 @@
+"""The recurrent state RAM."""
+
+from amaranth import *
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..config import CoreConfig
+from ..numerics import STATE_BITS
+from .vector_ram import element_write
+
+__all__ = ["StateRam"]
+
+
+class StateRam(wiring.Component):
+    """``state_depth`` states of 16 bits; one read and one write per cycle.
+
+    Read data stands one cycle after the address. There is no KV cache: this is all that a sequence
+    carries from token to token (spec, section 7).
+
+    Parameters
+    ----------
+    config : :class:`CoreConfig`
+        Depth.
+
+    Members
+    -------
+    read_address : :py:`In(16)`
+        State address.
+    read_data : :py:`Out(signed(16))`
+        State, one cycle later.
+    write : :py:`In(element_write(16))`
+        Write port.
+    """
+
+    read_address: Signal
+    read_data: Signal
+    write: data.View
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__({
+            "read_address": In(16), "read_data": Out(signed(STATE_BITS)),
+            "write": In(element_write(STATE_BITS)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.ram = ram = memory.Memory(shape=signed(STATE_BITS), init=[],
+                                               depth=self.config.state_depth)
+        read, write = ram.read_port(), ram.write_port()
+        m.d.comb += [
+            read.addr.eq(self.read_address), self.read_data.eq(read.data),
+            write.addr.eq(self.write.address), write.data.eq(self.write.data),
+            write.en.eq(self.write.enable),
+        ]
+        return m

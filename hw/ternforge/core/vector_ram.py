@@ -1,0 +1,92 @@
+"""The vector RAM: banks of 24-bit elements behind one read and one write port."""
+
+from amaranth import *
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..config import CoreConfig
+from ..numerics import VECTOR_BITS
+
+__all__ = ["VectorRam", "element_write", "vector_word", "word_write"]
+
+
+def vector_word(config: CoreConfig) -> data.ArrayLayout:
+    """``elements`` neighbouring vector elements, the one of the lowest address first."""
+    return data.ArrayLayout(signed(VECTOR_BITS), config.elements)
+
+
+def word_write(config: CoreConfig) -> data.StructLayout:
+    """Write of one word of ``elements`` elements; ``address`` counts words."""
+    return data.StructLayout({"enable": 1, "address": 16, "data": vector_word(config)})
+
+
+def element_write(bits: int = VECTOR_BITS) -> data.StructLayout:
+    """Write of one element; ``address`` counts elements."""
+    return data.StructLayout({"enable": 1, "address": 16, "data": signed(bits)})
+
+
+class VectorRam(wiring.Component):
+    """``vector_depth`` elements in ``elements`` banks.
+
+    One read and one write per cycle. Read data stands one cycle after the address; a read in the
+    cycle of a write to the same word returns the old word, the next cycle's read the new one.
+
+    Parameters
+    ----------
+    config : :class:`CoreConfig`
+        Depth and number of banks.
+
+    Members
+    -------
+    read_address : :py:`In(16)`
+        Element address.
+    read_word : :py:`Out(vector_word(config))`
+        The word that holds it, one cycle later.
+    read_element : :py:`Out(signed(24))`
+        The element itself, one cycle later.
+    word : :py:`In(word_write(config))`
+        Writes whole words; goes before ``element``.
+    element : :py:`In(element_write())`
+        Writes one element.
+    """
+
+    read_address: Signal
+    read_word: data.View
+    read_element: Signal
+    word: data.View
+    element: data.View
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__({
+            "read_address": In(16), "read_word": Out(vector_word(config)),
+            "read_element": Out(signed(VECTOR_BITS)),
+            "word": In(word_write(config)), "element": In(element_write()),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        count = self.config.elements
+        low = count.bit_length() - 1
+        depth = -(-self.config.vector_depth // count)
+        selected = Signal(range(max(count, 2)))
+        m.d.sync += selected.eq(self.read_address[:low])
+        m.d.comb += self.read_element.eq(self.read_word[selected])
+        for index in range(count):
+            bank = memory.Memory(shape=signed(VECTOR_BITS), depth=depth, init=[])
+            m.submodules[f"bank_{index}"] = bank
+            read, write = bank.read_port(), bank.write_port()
+            m.d.comb += [
+                read.addr.eq(self.read_address >> low),
+                self.read_word[index].eq(read.data),
+            ]
+            with m.If(self.word.enable):
+                m.d.comb += [write.addr.eq(self.word.address), write.data.eq(self.word.data[index]),
+                             write.en.eq(1)]
+            with m.Else():
+                m.d.comb += [
+                    write.addr.eq(self.element.address >> low),
+                    write.data.eq(self.element.data),
+                    write.en.eq(self.element.enable & (self.element.address[:low] == index)),
+                ]
+        return m

@@ -1,0 +1,141 @@
+"""Streams one token's beats: directory, embedding row, program."""
+
+from amaranth import *
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..config import CoreConfig
+from ..isa import DIRECTORY, HEADER_BITS, MAGIC
+
+__all__ = ["Fetch"]
+
+
+class Fetch(wiring.Component):
+    """Reads the image memory linearly and offers it as a stream.
+
+    After ``start`` it reads the directory, then the embedding row of ``token``, then the program
+    from its first beat on, without end. ``stop`` drops what was read ahead. One beat per cycle
+    while ``o.ready`` is high; the first beat comes about ``3 * latency + header_beats`` cycles after
+    ``start``.
+
+    Parameters
+    ----------
+    config : :class:`CoreConfig`
+        Beat width and header size.
+    latency : int
+        Cycles from address to data of the memory.
+
+    Members
+    -------
+    read_address, read_data
+        Port of the memory; one read per cycle.
+    start : :py:`In(1)`
+        Begin a token; only while ``idle``.
+    token : :py:`In(16)`
+        Taken with ``start``.
+    stop : :py:`In(1)`
+        End of the token.
+    idle : :py:`Out(1)`
+        Ready for ``start``.
+    fault : :py:`Out(1)`
+        The directory has no magic number, or ``token`` is not in the vocabulary. Only ``stop`` helps.
+    o : :py:`Out(stream.Signature(config.beat_bits))`
+        Embedding row, then program.
+    """
+
+    read_address: Signal
+    read_data: Signal
+    start: Signal
+    token: Signal
+    stop: Signal
+    idle: Signal
+    fault: Signal
+    o: stream.Interface
+
+    def __init__(self, config: CoreConfig, latency: int):
+        self.config, self.latency = config, latency
+        super().__init__({
+            "read_address": Out(24), "read_data": In(config.beat_bits),
+            "start": In(1), "token": In(16), "stop": In(1), "idle": Out(1), "fault": Out(1),
+            "o": Out(stream.Signature(config.beat_bits)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        depth = self.latency + 2
+        m.submodules.fifo = queue = fifo.SyncFIFO(width=self.config.beat_bits, depth=depth)
+
+        # Requests: a read is issued only if its beat will find room in the queue.
+        issue = Signal()
+        flight = Signal(self.latency)  # reads under way, oldest in the top bit
+        credits = Signal(range(depth + 1), init=depth)
+        address = Signal(24)
+        pop = Signal()
+        m.d.comb += [self.read_address.eq(address), pop.eq(queue.r_en & queue.r_rdy),
+                     queue.w_data.eq(self.read_data), queue.w_en.eq(flight[-1])]
+        m.d.sync += flight.eq(Cat(issue, flight))
+        m.d.sync += credits.eq(credits - issue + pop)
+
+        directory = Signal(DIRECTORY)
+        token = Signal(16)
+        product = Signal(24)
+        remaining = Signal(16)
+        taken = Signal(range(self.config.header_beats + 1))
+        available = Signal()
+        m.d.comb += available.eq(credits != 0)
+        with m.If(issue):
+            m.d.sync += [address.eq(address + 1), remaining.eq(remaining - 1)]
+
+        with m.FSM() as fsm:
+            with m.State("IDLE"):
+                m.d.comb += self.idle.eq(1)
+                with m.If(self.start):
+                    m.d.sync += [address.eq(0), token.eq(self.token), taken.eq(0),
+                                 remaining.eq(self.config.header_beats)]
+                    m.next = "DIRECTORY"
+            with m.State("DIRECTORY"):
+                m.d.comb += [issue.eq(available & (remaining != 0)), queue.r_en.eq(1)]
+                with m.If(queue.r_rdy):
+                    bits = self.config.beat_bits
+                    if bits >= HEADER_BITS:
+                        m.d.sync += directory.eq(queue.r_data[:HEADER_BITS])
+                    else:
+                        m.d.sync += directory.eq(Cat(directory.as_value()[bits:], queue.r_data))
+                    m.d.sync += taken.eq(taken + 1)
+                with m.If(taken == self.config.header_beats):
+                    m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += product.eq(token * directory.stride)
+                m.next = "ADDRESS"
+                with m.If((directory.magic != MAGIC) | (token >= directory.vocab_size)):
+                    m.next = "FAULT"
+            with m.State("ADDRESS"):
+                m.d.sync += [address.eq(directory.embedding + product),
+                             remaining.eq(directory.stride)]
+                m.next = "EMBEDDING"
+            with m.State("EMBEDDING"):
+                m.d.comb += issue.eq(available & ~self.stop)
+                with m.If(self.stop):
+                    m.next = "FLUSH"
+                with m.Elif(issue & (remaining == 1)):
+                    m.d.sync += address.eq(directory.program)
+                    m.next = "PROGRAM"
+            with m.State("PROGRAM"):
+                m.d.comb += issue.eq(available & ~self.stop)
+                with m.If(self.stop):
+                    m.next = "FLUSH"
+            with m.State("FAULT"):
+                m.d.comb += self.fault.eq(1)
+                with m.If(self.stop):
+                    m.next = "FLUSH"
+            with m.State("FLUSH"):
+                m.d.comb += queue.r_en.eq(1)
+                with m.If(~flight.any() & ~queue.r_rdy):
+                    m.next = "IDLE"
+
+        streaming = Signal()
+        m.d.comb += streaming.eq(fsm.ongoing("EMBEDDING") | fsm.ongoing("PROGRAM"))
+        with m.If(streaming):
+            m.d.comb += [self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready)]
+        m.d.comb += self.o.payload.eq(queue.r_data)
+        return m

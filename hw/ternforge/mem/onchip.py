@@ -1,0 +1,118 @@
+"""Image memory in the RAM of the device itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaranth import *
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..config import CoreConfig
+
+__all__ = ["Bank", "OnChipMemory", "banks_of", "memory_write"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bank:
+    """One block of the image memory."""
+
+    start: int  #: beat address
+    depth: int  #: beats
+    style: str  #: ``block``: initialised block RAM; ``huge``: single-port RAM, not initialised
+
+
+def banks_of(config: CoreConfig) -> tuple[Bank, ...]:
+    """Banks of the image memory from address 0 up: single-port RAM first, then block RAM."""
+    single = config.single_port_beats
+    banks = [Bank(start=0, depth=single, style="huge")] if single else []
+    banks += [Bank(start=start, depth=min(config.bank_beats, config.memory_beats - start),
+                   style="block")
+              for start in range(single, config.memory_beats, config.bank_beats)]
+    return tuple(banks)
+
+
+def memory_write(width: int) -> data.StructLayout:
+    """Write of one beat of ``width`` bits; ``address`` counts beats."""
+    return data.StructLayout({"enable": 1, "address": 24, "data": width})
+
+
+class OnChipMemory(wiring.Component):
+    """Banks side by side in one linear address space, with registered bank selection.
+
+    One read per cycle; data stands ``latency`` cycles after the address. Reads and writes never
+    come in the same cycle (writes go first; the host writes only while the core is idle).
+    Addresses past the last bank read as an arbitrary beat.
+
+    Parameters
+    ----------
+    config : :class:`CoreConfig`
+        Beat width and depths.
+    init : sequence of int
+        Beats from address 0 up; must be zero in single-port RAM.
+
+    Attributes
+    ----------
+    latency : int
+        Cycles from address to data.
+
+    Members
+    -------
+    read_address : :py:`In(24)`
+        Beat address.
+    read_data : :py:`Out(width)`
+        Beat, ``latency`` cycles later.
+    write : :py:`In(memory_write(width))`
+        Write port.
+    """
+
+    read_address: Signal
+    read_data: Signal
+    write: data.View
+
+    def __init__(self, config: CoreConfig, init: Sequence[int] = ()):
+        if any(init[:config.single_port_beats]):
+            raise ValueError("OnChipMemory init must be zero in single-port RAM, which only the host "
+                             "port can write")
+        if len(init) > config.memory_beats:
+            raise ValueError(f"OnChipMemory init must be at most {config.memory_beats} beats, "
+                             f"not {len(init)}")
+        self.config, self.init, self.banks = config, tuple(init), banks_of(config)
+        self.latency = 2 if len(self.banks) == 1 else 3
+        width = config.beat_bits
+        super().__init__({
+            "read_address": In(24), "read_data": Out(width), "write": In(memory_write(width)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        address = Signal(24)
+        write = Signal(memory_write(self.config.beat_bits))
+        m.d.sync += [
+            address.eq(Mux(self.write.enable, self.write.address, self.read_address)),
+            write.eq(self.write),
+        ]
+        outputs = []
+        for index, bank in enumerate(self.banks):
+            start = bank.start
+            ram = memory.Memory(shape=self.config.beat_bits, depth=bank.depth,
+                                init=self.init[start:start + bank.depth],
+                                attrs={"ram_style": bank.style})
+            m.submodules[f"bank_{index}"] = ram
+            read_port, write_port = ram.read_port(), ram.write_port()
+            hit = (address >= start) & (address < start + bank.depth)
+            m.d.comb += [
+                read_port.addr.eq(address - start), write_port.addr.eq(address - start),
+                read_port.en.eq(hit & ~write.enable),
+                write_port.en.eq(hit & write.enable), write_port.data.eq(write.data),
+            ]
+            outputs.append((hit, read_port.data))
+        if len(outputs) == 1:
+            m.d.comb += self.read_data.eq(outputs[0][1])
+        else:
+            hits = Signal(len(outputs))
+            m.d.sync += hits.eq(Cat(hit for hit, _ in outputs))
+            masked = [Mux(hits[k], word, 0) for k, (_, word) in enumerate(outputs)]
+            while len(masked) > 1:
+                masked = [a | b for a, b in zip(masked[::2], [*masked[1::2], 0], strict=False)]
+            m.d.sync += self.read_data.eq(masked[0])
+        return m

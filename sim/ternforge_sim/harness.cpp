@@ -1,0 +1,243 @@
+// Drives the Verilated accelerator for ctypes: steps of one token, image upload, trace, waveform.
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "Vaccelerator.h"
+#include "verilated.h"
+#if defined(TRACE_FST)
+#include "verilated_fst_c.h"
+using Wave = VerilatedFstC;
+#elif defined(TRACE_VCD)
+#include "verilated_vcd_c.h"
+using Wave = VerilatedVcdC;
+#endif
+
+namespace {
+
+// A port of any width as 64-bit pieces; narrow ports are plain integers, wide ones word arrays.
+template <typename T>
+uint64_t bits(const T& port, unsigned low, unsigned width) {
+    if constexpr (std::is_integral_v<T>) {
+        return (uint64_t(port) >> low) & (width == 64 ? ~0ull : (1ull << width) - 1);
+    } else {
+        uint64_t value = 0;
+        for (unsigned k = 0; k < width; ++k) {
+            const unsigned bit = low + k;
+            value |= uint64_t((port[bit / 32] >> (bit % 32)) & 1) << k;
+        }
+        return value;
+    }
+}
+
+template <typename T>
+void set_bits(T& port, unsigned low, unsigned width, uint64_t value) {
+    if constexpr (std::is_integral_v<T>) {
+        const uint64_t mask = (width == 64 ? ~0ull : (1ull << width) - 1) << low;
+        port = T((uint64_t(port) & ~mask) | ((value << low) & mask));
+    } else {
+        for (unsigned k = 0; k < width; ++k) {
+            const unsigned bit = low + k;
+            const uint32_t one = 1u << (bit % 32);
+            port[bit / 32] = (port[bit / 32] & ~one) | (((value >> k) & 1) ? one : 0);
+        }
+    }
+}
+
+int32_t sign_extend(uint64_t value, unsigned width) {
+    return int32_t(int64_t(value << (64 - width)) >> (64 - width));
+}
+
+// One traced write. Kinds: 0 vector word or element, 1 state, 2 codes.
+struct Event {
+    uint64_t cycle;
+    uint32_t packet;
+    uint32_t kind;
+    uint32_t address;
+    int32_t value;
+};
+
+struct Simulation {
+    VerilatedContext context;
+    std::unique_ptr<Vaccelerator> top;
+    uint64_t cycle = 0;
+    uint32_t elements = 1;
+    bool tracing = false;
+    uint32_t code_index = 0, code_packet = ~0u;
+    std::vector<Event> events;
+#if defined(TRACE_FST) || defined(TRACE_VCD)
+    std::unique_ptr<Wave> wave;
+    uint64_t wave_first = 0, wave_last = 0;
+#endif
+
+    void dump(unsigned half) {
+#if defined(TRACE_FST) || defined(TRACE_VCD)
+        if (wave && cycle >= wave_first && cycle <= wave_last) wave->dump(2 * cycle + half);
+#else
+        (void)half;
+#endif
+    }
+
+    void tick() {
+        top->clk = 1;
+        top->eval();
+        dump(0);
+        top->clk = 0;
+        top->eval();
+        dump(1);
+        ++cycle;
+        if (tracing) record();
+    }
+
+    void record() {
+        const uint32_t packet = top->trace__packet;
+        if (bits(top->trace__word, 0, 1)) {
+            const uint32_t word = uint32_t(bits(top->trace__word, 1, 16));
+            for (uint32_t k = 0; k < elements; ++k)
+                events.push_back({cycle, packet, 0, word * elements + k,
+                                  sign_extend(bits(top->trace__word, 17 + 24 * k, 24), 24)});
+        }
+        if (bits(top->trace__element, 0, 1))
+            events.push_back({cycle, packet, 0, uint32_t(bits(top->trace__element, 1, 16)),
+                              sign_extend(bits(top->trace__element, 17, 24), 24)});
+        if (bits(top->trace__state, 0, 1))
+            events.push_back({cycle, packet, 1, uint32_t(bits(top->trace__state, 1, 16)),
+                              sign_extend(bits(top->trace__state, 17, 16), 16)});
+        if (top->trace__codes_valid) {
+            if (code_packet != packet) code_packet = packet, code_index = 0;
+            for (uint32_t k = 0; k < elements; ++k)
+                events.push_back({cycle, packet, 2, code_index++,
+                                  sign_extend(bits(top->trace__codes, 8 * k, 8), 8)});
+        }
+    }
+};
+
+}  // namespace
+
+extern "C" {
+
+Simulation* ternforge_new(uint32_t elements) {
+    auto* s = new Simulation;
+    s->elements = elements;
+#if defined(TRACE_FST) || defined(TRACE_VCD)
+    s->context.traceEverOn(true);
+#endif
+    s->top = std::make_unique<Vaccelerator>(&s->context, "accelerator");
+    s->top->clk = 0;
+    s->top->rst = 1;
+    for (int k = 0; k < 4; ++k) s->tick();
+    s->top->rst = 0;
+    s->tick();
+    return s;
+}
+
+void ternforge_delete(Simulation* s) {
+#if defined(TRACE_FST) || defined(TRACE_VCD)
+    if (s->wave) s->wave->close();
+#endif
+    s->top->final();
+    delete s;
+}
+
+uint64_t ternforge_cycle(const Simulation* s) { return s->cycle; }
+
+// Write `count` beats of `bytes` bytes each, from beat address `address` up.
+void ternforge_write(Simulation* s, uint32_t address, const uint8_t* beats, uint32_t count,
+                     uint32_t bytes) {
+    auto& port = s->top->write;
+    for (uint32_t beat = 0; beat < count; ++beat) {
+        set_bits(port, 0, 1, 1);
+        set_bits(port, 1, 24, address + beat);
+        for (uint32_t k = 0; k < bytes; ++k)
+            set_bits(port, 25 + 8 * k, 8, beats[size_t(beat) * bytes + k]);
+        s->tick();
+    }
+    set_bits(port, 0, 1, 0);
+    for (int k = 0; k < 4; ++k) s->tick();
+}
+
+// Run one token. Returns the resulting token, -1 after a fault, -2 if it did not end in time.
+int32_t ternforge_step(Simulation* s, uint32_t token, int reset, int trace, uint64_t max_cycles) {
+    s->events.clear();
+    s->code_packet = ~0u;
+    s->tracing = trace != 0;
+    const uint64_t end = s->cycle + max_cycles;
+    auto& top = *s->top;
+    top.tokens__payload = (token & 0xFFFF) | (reset ? 1u << 16 : 0);
+    top.tokens__valid = 1;
+    top.result__ready = 0;
+    top.eval();
+    while (!top.tokens__ready) {
+        if (s->cycle >= end) return -2;
+        s->tick();
+    }
+    s->tick();
+    top.tokens__valid = 0;
+    top.eval();
+    while (!top.result__valid) {
+        if (top.status__fault) return s->tracing = false, -1;
+        if (s->cycle >= end) return s->tracing = false, -2;
+        s->tick();
+    }
+    const int32_t result = top.result__payload;
+    s->tracing = false;
+    top.result__ready = 1;
+    s->tick();
+    top.result__ready = 0;
+    top.eval();
+    return result;
+}
+
+uint32_t ternforge_token_cycles(const Simulation* s) { return s->top->status__cycles; }
+
+void ternforge_saturations(const Simulation* s, uint32_t* five) {
+    for (unsigned k = 0; k < 5; ++k) five[k] = uint32_t(bits(s->top->status__saturations, 16 * k, 16));
+}
+
+void ternforge_ratio(const Simulation* s, int32_t* mantissa, int32_t* exponent) {
+    *mantissa = int32_t(bits(s->top->status__ratio, 0, 16));
+    *exponent = sign_extend(bits(s->top->status__ratio, 16, 8), 8);
+}
+
+// Read `count` vector elements from `address` up.
+void ternforge_peek(Simulation* s, uint32_t address, uint32_t count, int32_t* values) {
+    for (uint32_t k = 0; k < count; ++k) {
+        s->top->peek_address = address + k;
+        s->tick();
+        s->top->eval();
+        values[k] = sign_extend(s->top->peek_data, 24);
+    }
+}
+
+uint64_t ternforge_events(const Simulation* s, const Event** events) {
+    *events = s->events.data();
+    return s->events.size();
+}
+
+// Record cycles first..last to `path`; returns 0, or -1 if waveforms were not compiled in.
+int ternforge_wave(Simulation* s, const char* path, uint64_t first, uint64_t last) {
+#if defined(TRACE_FST) || defined(TRACE_VCD)
+    if (s->wave) s->wave->close();
+    s->wave = std::make_unique<Wave>();
+    s->wave_first = first;
+    s->wave_last = last;
+    s->top->trace(s->wave.get(), 99);
+    s->wave->open(path);
+    return 0;
+#else
+    (void)s, (void)path, (void)first, (void)last;
+    return -1;
+#endif
+}
+
+void ternforge_wave_close(Simulation* s) {
+#if defined(TRACE_FST) || defined(TRACE_VCD)
+    if (s->wave) s->wave->close();
+    s->wave.reset();
+#else
+    (void)s;
+#endif
+}
+
+}  // extern "C"

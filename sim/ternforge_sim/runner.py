@@ -1,0 +1,187 @@
+"""The Verilated accelerator as a Python object: cycle-accurate, one token per call."""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ternforge.accelerator import Accelerator
+from ternforge.cache import cached, content_key
+from ternforge.config import CoreConfig
+from ternforge.core.core import SITES
+from ternforge.verilog import generate
+
+from .verilator import build_library
+
+__all__ = ["EVENT", "Step", "VerilatedCore", "accelerator_verilog", "build_simulator"]
+
+#: One traced write: kind 0 is the vector RAM, 1 the state RAM, 2 the codes.
+EVENT = np.dtype([("cycle", "<u8"), ("packet", "<u4"), ("kind", "<u4"), ("address", "<u4"),
+                  ("value", "<i4")])
+
+HARNESS = Path(__file__).with_name("harness.cpp")
+
+#: Far more cycles than any token takes; a core that needs more hangs.
+MAX_CYCLES = 1 << 28
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one token gave.
+
+    Attributes
+    ----------
+    token : int
+        Argmax of the logits.
+    cycles : int
+        Clock cycles from the token's acceptance to its result.
+    events : ndarray of :data:`EVENT`
+        Writes of the token in order; empty unless asked for.
+    """
+
+    token: int
+    cycles: int
+    events: np.ndarray
+
+
+def _sources_key() -> str:
+    """Hash of the generator itself: its output may be reused while this stays the same."""
+    import ternforge
+    folder = Path(ternforge.__file__).parent
+    return content_key(*(path for path in sorted(folder.rglob("*.py"))))
+
+
+def accelerator_verilog(config: CoreConfig) -> Path:
+    """Generated Verilog of the accelerator with an empty image memory, cached by content."""
+    def fill(folder: Path):
+        generate(Accelerator(config), "accelerator").write(folder)
+
+    key = content_key("accelerator", repr(config), _sources_key())
+    return cached("verilog", key, fill) / "accelerator.v"
+
+
+def build_simulator(config: CoreConfig, *,
+                    trace: Literal["fst", "vcd"] | None = None,
+                    progress: Callable[[str], object] | None = None) -> Path:
+    """Shared library of the Verilated accelerator, cached by content."""
+    if progress:
+        progress("Amaranth generates the Verilog")
+    return build_library([accelerator_verilog(config)], "accelerator", HARNESS,
+                         trace=trace, progress=progress)
+
+
+@cache
+def _library(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    pointer, u32, u64, i32 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32
+    for name, result, *arguments in (
+            ("new", pointer, u32), ("delete", None, pointer), ("cycle", u64, pointer),
+            ("write", None, pointer, u32, ctypes.c_char_p, u32, u32),
+            ("step", i32, pointer, u32, ctypes.c_int, ctypes.c_int, u64),
+            ("token_cycles", u32, pointer),
+            ("saturations", None, pointer, ctypes.POINTER(u32)),
+            ("ratio", None, pointer, ctypes.POINTER(i32), ctypes.POINTER(i32)),
+            ("peek", None, pointer, u32, u32, ctypes.POINTER(i32)),
+            ("events", u64, pointer, ctypes.POINTER(pointer)),
+            ("wave", ctypes.c_int, pointer, ctypes.c_char_p, u64, u64),
+            ("wave_close", None, pointer)):
+        function = getattr(library, f"ternforge_{name}")
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class VerilatedCore:
+    """A running simulation.
+
+    Parameters
+    ----------
+    library : Path
+        From :func:`build_simulator`.
+    config : CoreConfig
+        The configuration that it was built for.
+
+    Raises
+    ------
+    ValueError
+        From :meth:`load` and :meth:`step`, for images and tokens that do not fit.
+    """
+
+    def __init__(self, library: Path, config: CoreConfig):
+        self.config = config
+        self._library = _library(library)
+        self._core = self._library.ternforge_new(config.elements)
+
+    def close(self):
+        """End the simulation; also done when the object dies."""
+        if self._core:
+            self._library.ternforge_delete(self._core)
+            self._core = None
+
+    def __del__(self):
+        if getattr(self, "_core", None):
+            self.close()
+
+    @property
+    def cycle(self) -> int:
+        """Clock cycles since the start of the simulation."""
+        return self._library.ternforge_cycle(self._core)
+
+    def load(self, beats: np.ndarray):
+        """Write an image, uint8 of shape ``[beats, lanes]``, through the host's write port."""
+        if beats.dtype != np.uint8 or beats.ndim != 2 or beats.shape[1] != self.config.lanes:
+            raise ValueError(f"image must be uint8 of shape [beats, {self.config.lanes}], "
+                             f"not {beats.dtype} of shape {list(beats.shape)}")
+        if len(beats) > self.config.memory_beats:
+            raise ValueError(f"image must have at most {self.config.memory_beats} beats, "
+                             f"not {len(beats)}")
+        self._library.ternforge_write(self._core, 0, np.ascontiguousarray(beats).tobytes(),
+                                      len(beats), self.config.lanes)
+
+    def step(self, token: int, *, reset: bool = False, trace: bool = False,
+             max_cycles: int = MAX_CYCLES) -> Step:
+        """Run one token through the core; ``reset`` begins a sequence."""
+        result = self._library.ternforge_step(self._core, token, reset, trace, max_cycles)
+        if result == -1:
+            raise ValueError(f"token {token} or the image was refused by the core: load an image, "
+                             "and take tokens from its vocabulary")
+        if result < 0:
+            raise TimeoutError(f"token {token} did not end within {max_cycles} cycles")
+        first = ctypes.c_void_p()
+        count = self._library.ternforge_events(self._core, ctypes.byref(first))
+        events = np.empty(0, EVENT)
+        if count:
+            raw = ctypes.string_at(first.value, count * EVENT.itemsize)
+            events = np.frombuffer(raw, EVENT)
+        return Step(result, self._library.ternforge_token_cycles(self._core), events)
+
+    def peek(self, address: int, count: int) -> np.ndarray:
+        """Elements of the vector RAM, int32 of shape ``[count]``."""
+        values = np.zeros(count, np.int32)
+        self._library.ternforge_peek(self._core, address, count,
+                                     values.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)))
+        return values
+
+    def saturations(self) -> dict[str, int]:
+        """Saturations by site since the last reset."""
+        counts = (ctypes.c_uint32 * len(SITES))()
+        self._library.ternforge_saturations(self._core, counts)
+        return dict(zip(SITES, counts, strict=True))
+
+    def ratio(self) -> tuple[int, int]:
+        """Mantissa and exponent of the last codes' ratio, which scales the logits."""
+        mantissa, exponent = ctypes.c_int32(), ctypes.c_int32()
+        self._library.ternforge_ratio(self._core, ctypes.byref(mantissa), ctypes.byref(exponent))
+        return mantissa.value, exponent.value
+
+    def wave(self, path: Path, first: int, last: int):
+        """Record cycles ``first`` to ``last`` to ``path`` (a library built with ``trace``)."""
+        if self._library.ternforge_wave(self._core, str(path).encode(), first, last):
+            raise ValueError("this simulator was built without waveforms")
+
+    def wave_close(self):
+        """End the recording."""
+        self._library.ternforge_wave_close(self._core)
