@@ -1,0 +1,172 @@
+"""Sequential divider and integer square root behind the quantiser."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ternforge.numerics import CODE_MAX, VECTOR_BITS
+
+__all__ = ["RATIO", "ScalarUnit"]
+
+#: ``max|v| / sqrt(sum of squares)``: :class:`ternforge.numerics.Ratio`
+RATIO = data.StructLayout({"mantissa": 16, "exponent": signed(8)})
+
+
+class ScalarUnit(wiring.Component):
+    """Reciprocal of the largest magnitude, then its ratio to the root of a sum of squares.
+
+    One bit per cycle through one subtractor: ``reciprocal`` is valid at most 43 cycles after
+    ``start`` (18 plus the leading zeros of ``largest``), ``ratio`` about 35 cycles later.
+    ``largest`` and ``squares`` are taken with ``start``; ``start`` is ignored until ``ratio`` is
+    valid. All results are the floors that :mod:`ternforge.numerics` defines and cannot overflow.
+
+    Parameters
+    ----------
+    sum_bits : int
+        Width of the sum of squares, at least 32; even.
+
+    Members
+    -------
+    start : :py:`In(1)`
+    largest : :py:`In(24)`
+        ``max|v|``.
+    squares : :py:`In(sum_bits)`
+    mantissa, exponent : :py:`Out(16)`, :py:`Out(signed(5))`
+        ``normalise(largest)``, with ``reciprocal``.
+    reciprocal : :py:`Out(16)`
+    reciprocal_valid : :py:`Out(1)`
+        From the first result until the next ``start``.
+    ratio : :py:`Out(RATIO)`
+    ratio_valid : :py:`Out(1)`
+        From the last result until the next ``start``; high after reset.
+    """
+
+    start: Signal
+    largest: Signal
+    squares: Signal
+    mantissa: Signal
+    exponent: Signal
+    reciprocal: Signal
+    reciprocal_valid: Signal
+    ratio: data.View
+    ratio_valid: Signal
+
+    def __init__(self, sum_bits: int):
+        if not isinstance(sum_bits, int) or sum_bits < 32 or sum_bits % 2:
+            raise ValueError("ScalarUnit sum_bits must be an even integer of at least 32, "
+                             f"not {sum_bits!r}")
+        self.sum_bits = sum_bits
+        super().__init__({
+            "start": In(1),
+            "largest": In(VECTOR_BITS),
+            "squares": In(sum_bits),
+            "mantissa": Out(16),
+            "exponent": Out(signed(5)),
+            "reciprocal": Out(16),
+            "reciprocal_valid": Out(1),
+            "ratio": Out(RATIO),
+            "ratio_valid": Out(1, init=1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        # Both operands are normalised by shifting left; the exponents count down meanwhile.
+        largest = Signal(VECTOR_BITS)
+        squares = Signal(self.sum_bits)
+        half = Signal(signed(6))
+        largest_done = largest[-1]
+        squares_done = squares[-2:].any()
+        m.d.comb += self.mantissa.eq(largest[-16:])
+
+        # One bit per cycle: is `work` at least `subtrahend`? The square root brings in two bits
+        # of the radicand, `pair`; its trial subtrahend is (root << 2) + 1, of which the low part
+        # is `borrow`.
+        work = Signal(17)
+        root = Signal(16)  # divisor, or square root so far
+        rooting = Signal()
+        pair = squares[-2:]
+        borrow = rooting & ~pair.any()
+        difference = Signal(18)
+        enough = Signal()
+        rest = Signal(17)
+        m.d.comb += [
+            difference.eq(Cat(work, C(1, 1)) - root - borrow),
+            enough.eq(difference[-1]),
+            rest.eq(Mux(enough, difference[:17], work)),
+        ]
+        low = Mux(enough, Cat(~pair[0], ~(pair[0] ^ pair[1])), pair)  # pair - 1
+        step = Signal(4)
+
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    m.d.sync += [
+                        largest.eq(self.largest),
+                        squares.eq(self.squares),
+                        self.exponent.eq(VECTOR_BITS - 16),
+                        half.eq((self.sum_bits - 32) // 2),
+                        self.reciprocal_valid.eq(0),
+                        self.ratio_valid.eq(0),
+                    ]
+                    m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += [step.eq(0), rooting.eq(0)]
+                with m.If(~largest.any()):
+                    m.d.sync += [
+                        self.exponent.eq(0),
+                        self.reciprocal.eq(0),
+                        self.reciprocal_valid.eq(1),
+                        self.ratio.eq(0),
+                        self.ratio_valid.eq(1),
+                    ]
+                    m.next = "IDLE"
+                with m.Else():
+                    m.next = "NORMALISE"
+            with m.State("NORMALISE"):
+                # 127 << 24 in 31 bits; the quotient has 16, so the first 15 fit the divisor
+                m.d.sync += [work.eq(CODE_MAX << 9), root.eq(largest[-16:])]
+                with m.If(largest_done):
+                    m.next = "RECIPROCAL"
+                with m.Else():
+                    m.d.sync += [largest.eq(largest << 1), self.exponent.eq(self.exponent - 1)]
+            with m.State("RECIPROCAL"):
+                m.d.sync += [
+                    work.eq(rest << 1),
+                    self.reciprocal.eq(Cat(enough, self.reciprocal)),
+                    step.eq(step + 1),
+                ]
+                with m.If(step == 15):
+                    m.d.sync += self.reciprocal_valid.eq(1)
+                    m.next = "RADICAND"
+            with m.State("RADICAND"):
+                m.d.sync += [work.eq(0), root.eq(0)]
+                with m.If(~squares.any()):
+                    m.d.sync += [self.ratio.eq(0), self.ratio_valid.eq(1)]
+                    m.next = "IDLE"
+                with m.Elif(squares_done):
+                    m.d.sync += rooting.eq(1)
+                    m.next = "ROOT"
+                with m.Else():
+                    m.d.sync += [squares.eq(squares << 2), half.eq(half - 1)]
+            with m.State("ROOT"):
+                m.d.sync += [
+                    work.eq(Cat(low, rest)),
+                    root.eq(Cat(enough, root)),
+                    squares.eq(squares << 2),
+                    step.eq(step + 1),
+                ]
+                with m.If(step == 15):
+                    m.d.sync += [rooting.eq(0), work.eq(largest[-16:])]
+                    m.next = "RATIO"
+            with m.State("RATIO"):
+                m.d.sync += [
+                    work.eq(rest << 1),
+                    self.ratio.mantissa.eq(Cat(enough, self.ratio.mantissa)),
+                    self.ratio.exponent.eq(self.exponent - half - 15),
+                    step.eq(step + 1),
+                ]
+                with m.If(step == 15):
+                    m.d.sync += self.ratio_valid.eq(1)
+                    m.next = "IDLE"
+        return m
