@@ -1,0 +1,372 @@
+"""The packet image ``.tfi``: what a core needs to run one model, in one checked file.
+
+All numbers are little-endian. The header is ``HEADER`` (magic, format version, lengths, core
+parameters, counts, model name and hash), one ``ENTRY`` per section (name, offset, length in bytes,
+CRC-32) and the CRC-32 of all header bytes before it. The sections follow without gaps:
+
+``directory``
+    :data:`ternforge.isa.DIRECTORY`, padded to whole beats.
+``embedding``
+    One LOAD packet per token, all of the same length.
+``program``
+    The packets of a token after its embedding row; END is the last.
+``tokenizer``, ``metadata``
+    JSON objects.
+
+The first three are the image memory of the core, in this order (:meth:`Image.memory`).
+"""
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ternforge import isa
+from ternforge.config import CoreConfig
+from ternforge.errors import UserError
+from ternforge.isa import Function, Opcode
+from ternforge.output import atomic_file, write_bytes
+
+from .packet import HEADER_BYTES, Beats, Packet, header_beats, pack_header, parse, vector_fields
+
+__all__ = ["FORMAT_VERSION", "MAGIC", "SECTIONS", "Image", "ImageError", "Section", "read",
+           "write_mem"]
+
+MAGIC = b"TERNFORG"
+FORMAT_VERSION = 1
+SECTIONS = ("directory", "embedding", "program", "tokenizer", "metadata")
+
+#: magic, version, header bytes, lanes, elements, vocabulary, program packets, memory beats,
+#: sections, model name, model hash
+HEADER = struct.Struct("<8sHHHHIIII64s32s")
+ENTRY = struct.Struct("<16sQQI")  #: section name, offset, length, CRC-32
+CRC = struct.Struct("<I")
+HEADER_LENGTH = HEADER.size + len(SECTIONS) * ENTRY.size + CRC.size
+
+
+class ImageError(UserError):
+    """An image that is corrupt, foreign, too new, or not for this core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Where one section stands in the file."""
+
+    name: str
+    offset: int  #: in bytes
+    length: int  #: in bytes
+    crc: int
+    packets: int  #: 0 for sections that hold none
+    beats: int  #: 0 for sections that the core does not see
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Image:
+    """Packets of one model, laid out for one kind of core.
+
+    Raises
+    ------
+    ValueError
+        If the packets cannot form an image.
+    """
+
+    model: str  #: name of the model, at most 64 bytes
+    model_hash: str  #: SHA-256 of the model, 64 hexadecimal digits
+    lanes: int  #: of the core
+    elements: int  #: of the core; vector addresses are multiples of it
+    embedding: tuple[Packet, ...]  #: one LOAD packet per token
+    program: tuple[Packet, ...]  #: in execution order, END last
+    tokenizer: dict[str, Any] = field(default_factory=dict)  #: content of ``tokenizer.json``
+    metadata: dict[str, Any] = field(default_factory=dict)  #: see :mod:`.lower`
+
+    def __post_init__(self):
+        if not 0 < len(self.model.encode()) <= 64 or not self.model.isprintable():
+            raise ValueError("model name must be 1 to 64 printable bytes, not "
+                             f"{self.model!r}")
+        if len(self.model_hash) != 64 or set(self.model_hash) - set("0123456789abcdef"):
+            raise ValueError(f"model hash must be 64 hexadecimal digits, not {self.model_hash!r}")
+        CoreConfig(lanes=self.lanes, elements=self.elements)
+        if not self.embedding:
+            raise ValueError("embedding must have at least one row")
+        strides = {row.beats(self.lanes) for row in self.embedding}
+        if any(row.op is not Opcode.LOAD for row in self.embedding) or len(strides) > 1:
+            raise ValueError("embedding rows must be LOAD packets of one length")
+        ends = [n for n, packet in enumerate(self.program) if packet.op is Opcode.END]
+        if ends != [len(self.program) - 1]:
+            raise ValueError("program must have one END packet, at its end")
+        for name in ("tokenizer", "metadata"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} must be a JSON object, not {getattr(self, name)!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Image) and self.to_bytes() == other.to_bytes()
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return len(self.embedding)
+
+    @property
+    def stride(self) -> int:
+        """Beats of one embedding row."""
+        return self.embedding[0].beats(self.lanes)
+
+    @cached_property
+    def embedding_beats(self) -> Beats:
+        """The embedding section as beats."""
+        return np.concatenate([row.to_beats(self.lanes) for row in self.embedding])
+
+    @cached_property
+    def program_beats(self) -> Beats:
+        """The program section as beats."""
+        return np.concatenate([packet.to_beats(self.lanes) for packet in self.program])
+
+    @property
+    def directory_beats(self) -> Beats:
+        """The directory section as beats."""
+        start = header_beats(self.lanes)
+        return pack_header(_pack_directory({
+            "magic": isa.MAGIC, "vocab_size": self.vocab_size, "embedding": start,
+            "stride": self.stride, "program": start + self.stride * self.vocab_size,
+        }), self.lanes)
+
+    def memory(self) -> Beats:
+        """The image memory as the hardware sees it: linear beats, ``uint8 [beats, lanes]``."""
+        return np.concatenate([self.directory_beats, self.embedding_beats, self.program_beats])
+
+    def _contents(self) -> dict[str, bytes]:
+        return {"directory": self.directory_beats.tobytes(),
+                "embedding": self.embedding_beats.tobytes(),
+                "program": self.program_beats.tobytes(),
+                "tokenizer": _json(self.tokenizer), "metadata": _json(self.metadata)}
+
+    def sections(self) -> list[Section]:
+        """The sections in file order."""
+        counts = {"embedding": self.vocab_size, "program": len(self.program)}
+        sections, offset = [], HEADER_LENGTH
+        for name, content in self._contents().items():
+            beats = len(content) // self.lanes if name in SECTIONS[:3] else 0
+            sections.append(Section(name=name, offset=offset, length=len(content),
+                                    crc=zlib.crc32(content), packets=counts.get(name, 0),
+                                    beats=beats))
+            offset += len(content)
+        return sections
+
+    def to_bytes(self) -> bytes:
+        """The file; the same bytes for the same image, always."""
+        sections = self.sections()
+        header = HEADER.pack(MAGIC, FORMAT_VERSION, HEADER_LENGTH, self.lanes, self.elements,
+                             self.vocab_size, len(self.program), sum(s.beats for s in sections),
+                             len(sections), self.model.encode(), bytes.fromhex(self.model_hash))
+        header += b"".join(ENTRY.pack(s.name.encode(), s.offset, s.length, s.crc)
+                           for s in sections)
+        return header + CRC.pack(zlib.crc32(header)) + b"".join(self._contents().values())
+
+    def write(self, path: str | Path) -> Path:
+        """Write the file whole or not at all; returns ``path``."""
+        return write_bytes(path, self.to_bytes())
+
+    @classmethod
+    def from_bytes(cls, raw: bytes, name: str = "image") -> "Image":
+        """Read a file's content; ``name`` stands for it in error messages.
+
+        Raises
+        ------
+        ImageError
+            If it is foreign, too new, truncated or corrupt; the message names the section and
+            the byte offset.
+        """
+        header, sections = _read_header(raw, name)
+        contents = {s.name: raw[s.offset:s.offset + s.length] for s in sections}
+        offsets = {s.name: s.offset for s in sections}
+
+        def bad(section: str, rule: str) -> ImageError:
+            return ImageError(f"image {name!r} is malformed in section {section!r} at byte "
+                              f"{offsets[section]}: {rule}")
+
+        beats = {}
+        for section in SECTIONS[:3]:
+            content = contents[section]
+            if len(content) % header["lanes"]:
+                raise bad(section, f"its length must be a multiple of lanes={header['lanes']}, not "
+                                   f"{len(content)}")
+            beats[section] = np.frombuffer(content, np.uint8).reshape(-1, header["lanes"])
+        packets = {}
+        for section in SECTIONS[1:3]:
+            try:
+                packets[section] = tuple(packet for _, packet in parse(beats[section]))
+            except ValueError as error:
+                raise bad(section, str(error)) from None
+        texts = {}
+        for section in SECTIONS[3:]:
+            try:
+                texts[section] = json.loads(contents[section])
+            except (ValueError, RecursionError) as error:
+                raise bad(section, f"it must hold JSON: {error}") from None
+        try:
+            image = cls(lanes=header["lanes"], elements=header["elements"], model=header["model"],
+                        model_hash=header["hash"], embedding=packets["embedding"],
+                        program=packets["program"], **texts)
+        except ValueError as error:
+            raise ImageError(f"image {name!r} is malformed: {error}") from None
+        if not np.array_equal(image.directory_beats, beats["directory"]):
+            raise bad("directory", "it must agree with the embedding and program sections")
+        if (len(image.embedding), len(image.program), len(image.memory())) != header["counts"]:
+            raise ImageError(f"image {name!r} is malformed in its header at byte 16: the counts "
+                             "must agree with the sections")
+        return image
+
+    @cached_property
+    def needs(self) -> dict[str, int]:
+        """The least value of each field of :class:`CoreConfig` that bounds a program."""
+        vectors, states, rows, fan_in = 0, 0, 0, 0
+        for packet in (self.embedding[0], *self.program):
+            fields = packet.fields
+            length = fields.get("count", 0) or fields.get("rows", 0)
+            length = -(-length // self.elements) * self.elements
+            used = [fields[key] + length for key in vector_fields(packet)]
+            vectors = max(vectors, *used, 0)
+            if packet.op is Opcode.QUANTISE:
+                fan_in = max(fan_in, fields["count"])
+            elif packet.op is Opcode.MATVEC:
+                rows = max(rows, fields["rows"] if fields["tiles"] > 1 else 0)
+                if Function(fields["function"]) in (Function.RECURRENCE, Function.OUTPUT_GATE):
+                    states = max(states, fields["state"] + fields["rows"])
+        return {"vector_depth": vectors, "state_depth": states, "max_rows": rows,
+                "max_fan_in": fan_in, "memory_beats": len(self.memory())}
+
+    def check_core(self, core: CoreConfig, name: str = "image") -> None:
+        """Refuse a core that cannot run this image.
+
+        Raises
+        ------
+        ImageError
+            If the layout is for another core, or the core is too small; says by how much.
+        """
+        for what in ("lanes", "elements"):
+            if getattr(self, what) != getattr(core, what):
+                raise ImageError(f"image {name!r} is packed for a core with {what}="
+                                 f"{getattr(self, what)}, not {what}={getattr(core, what)}")
+        for what, need in self.needs.items():
+            have = getattr(core, what)
+            if need > have:
+                raise ImageError(f"image {name!r} needs {what}={need}, {need - have} more than the "
+                                 f"core's {have}")
+
+
+def _pack_directory(values: dict[str, int]) -> int:
+    word = 0
+    for name, layout in isa.DIRECTORY:
+        value = values.get(name, 0)
+        if value not in range(1 << layout.width):
+            raise ValueError(f"directory field {name} must fit in {layout.width} bits, not {value}")
+        word |= value << layout.offset
+    assert word < 1 << 8 * HEADER_BYTES
+    return word
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _read_header(raw: bytes, name: str) -> tuple[dict[str, Any], list[Section]]:
+    """Header and verified sections."""
+    magic, least = raw[:len(MAGIC)], len(MAGIC) + 2
+    if magic != MAGIC[:len(raw)] or not raw:
+        raise ImageError(f"{name!r} is not a ternforge image: the header at byte 0 must start with "
+                         f"{MAGIC!r}, not {magic!r}")
+    version = int.from_bytes(raw[len(MAGIC):least], "little")
+    if len(raw) >= least and version != FORMAT_VERSION:
+        raise ImageError(f"image {name!r} has format version {version} in its header at byte 8: "
+                         f"this program reads version {FORMAT_VERSION}")
+    if len(raw) < HEADER_LENGTH:
+        raise ImageError(f"image {name!r} is truncated in its header: it must have {HEADER_LENGTH} "
+                         f"bytes, but the file ends at byte {len(raw)}")
+    table = raw[:HEADER_LENGTH - CRC.size]
+    found, stored = zlib.crc32(table), CRC.unpack_from(raw, len(table))[0]
+    if found != stored:
+        raise ImageError(f"image {name!r} is corrupt in its header at byte 0: CRC-32 must be "
+                         f"{stored:08x}, not {found:08x}")
+    (_, _, length, lanes, elements, vocab_size, packets, beats, count, model,
+     model_hash) = HEADER.unpack_from(raw)
+    sections = [ENTRY.unpack_from(raw, HEADER.size + n * ENTRY.size) for n in range(len(SECTIONS))]
+    names = tuple(entry[0].rstrip(b"\0").decode("ascii", "replace") for entry in sections)
+    if length != HEADER_LENGTH or count != len(SECTIONS) or names != SECTIONS:
+        raise ImageError(f"image {name!r} is malformed in its header at byte 10: the sections must "
+                         f"be {', '.join(SECTIONS)}")
+    if not lanes:
+        raise ImageError(f"image {name!r} is malformed in its header at byte 12: lanes must be "
+                         "positive, not 0")
+    result, end = [], HEADER_LENGTH
+    for section, (_, offset, size, crc) in zip(names, sections, strict=True):
+        if offset != end:
+            raise ImageError(f"image {name!r} is malformed in its header: section {section!r} must "
+                             f"start at byte {end}, not {offset}")
+        end = offset + size
+        if len(raw) < end:
+            raise ImageError(f"image {name!r} is truncated in section {section!r}: it must reach "
+                             f"from byte {offset} to {end}, but the file ends at byte {len(raw)}")
+        found = zlib.crc32(raw[offset:end])
+        if found != crc:
+            raise ImageError(f"image {name!r} is corrupt in section {section!r} at byte {offset}: "
+                             f"CRC-32 must be {crc:08x}, not {found:08x}")
+        result.append(Section(name=section, offset=offset, length=size, crc=crc, packets=0,
+                              beats=0))
+    if len(raw) > end:
+        raise ImageError(f"image {name!r} must end after section {names[-1]!r} at byte {end}, but "
+                         f"{len(raw) - end} bytes follow")
+    try:
+        text = model.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        raise ImageError(f"image {name!r} is malformed in its header at byte 32: the model name "
+                         "must be UTF-8") from None
+    return {"lanes": lanes, "elements": elements, "counts": (vocab_size, packets, beats),
+            "model": text, "hash": model_hash.hex()}, result
+
+
+def read(path: str | Path, core: CoreConfig | None = None) -> Image:
+    """Read and verify an image file, and that it runs on ``core`` if one is given.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, foreign, too new, truncated, corrupt, or not for this core.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"image {str(path)!r} must exist, but there is no such file") from None
+    except IsADirectoryError:
+        raise ImageError(f"image {str(path)!r} must be a file, but it is a folder") from None
+    image = Image.from_bytes(raw, str(path))
+    if core is not None:
+        image.check_core(core, str(path))
+    return image
+
+
+def write_mem(path: str | Path, image: "Image | Beats", depth: int | None = None) -> Path:
+    """Write the image memory for ``$readmemh``: one beat per line, its last byte first.
+
+    Parameters
+    ----------
+    path : path-like
+        File to write, whole or not at all.
+    image : Image or array
+        What to write; an array has shape ``[beats, lanes]``.
+    depth : int, optional
+        Pad with zero beats to this many lines.
+    """
+    beats = image.memory() if isinstance(image, Image) else image
+    if depth is not None:
+        if depth < len(beats):
+            raise ValueError(f"depth must be at least {len(beats)} beats, not {depth}")
+        beats = np.pad(beats, ((0, depth - len(beats)), (0, 0)))
+    with atomic_file(path) as staged, staged.open("w", encoding="ascii", newline="\n") as file:
+        file.writelines(f"{row.tobytes().hex()}\n" for row in np.ascontiguousarray(beats[:, ::-1]))
+    return Path(path)

@@ -1,0 +1,207 @@
+"""From tensors to packets and back: :func:`lower` and :func:`raise_`, each other's inverse.
+
+The metadata section holds what the packets alone do not say:
+
+``packets``
+    For each packet but END: ``name`` and ``layer`` of its op, and the vectors or the state that
+    its addresses stand for (``src``, ``dst``, ``operand``, ``state``).
+``vectors``, ``states``
+    ``name``, ``length`` and ``address`` of each.
+``logit_scale``, ``formats``
+    As in :class:`ternforge_model.program.Program`.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from ternforge.config import CoreConfig
+from ternforge.isa import Function, Opcode, SumOf
+from ternforge_model.program import Load, Matvec, Op, Program, Quantise
+
+from . import pack, packet
+from .allocate import RESIDUAL_VECTOR, Allocation, FitError, allocate
+from .image import Image, ImageError
+from .packet import Packet
+
+__all__ = ["HasJson", "lower", "raise_"]
+
+#: Header fields that hold addresses, in the order of a listing.
+ADDRESS_FIELDS = ("src", "operand", "state", "dst")
+
+
+class HasJson(Protocol):
+    """A tokenizer: gives the text of its ``tokenizer.json``."""
+
+    def to_json(self) -> str:
+        """Text of ``tokenizer.json``."""
+        ...
+
+
+def lower(program: Program, core: CoreConfig,
+          tokenizer: HasJson | Mapping[str, Any] | None = None) -> Image:
+    """Lay out ``program`` for ``core``: allocate, pack, and describe.
+
+    Raises
+    ------
+    FitError
+        If the core is too small; says what for, and by how much.
+    """
+    allocation = allocate(program, core)
+    embedding = tuple(_lower(program.embedding_row(token), allocation, core)
+                      for token in range(program.vocab_size))
+    body = tuple(_lower(op, allocation, core) for op in program.ops)
+    metadata = {
+        "packets": [_describe(op) for op in program.ops],
+        "vectors": [{"name": name, "length": length, "address": allocation.vectors[name]}
+                    for name, length in program.vectors.items()],
+        "states": [{"name": name, "length": length, "address": allocation.states[name]}
+                   for name, length in program.states.items()],
+        "logit_scale": program.logit_scale,
+        "formats": dict(program.formats),
+    }
+    image = Image(model=program.name, model_hash=program.digest, lanes=core.lanes,
+                  elements=core.elements, embedding=embedding,
+                  program=(*body, Packet(Opcode.END)), tokenizer=_tokenizer(tokenizer),
+                  metadata=metadata)
+    beats = image.stride * image.vocab_size + len(image.program_beats) + len(image.directory_beats)
+    if beats > core.memory_beats:
+        raise FitError(f"model {program.name!r} does not fit the core: its image needs "
+                       f"memory_beats={beats}, {beats - core.memory_beats} more than its "
+                       f"{core.memory_beats}")
+    return image
+
+
+def _tokenizer(tokenizer: HasJson | Mapping[str, Any] | None) -> dict[str, Any]:
+    if tokenizer is None:
+        return {}
+    if isinstance(tokenizer, Mapping):
+        return {str(key): value for key, value in tokenizer.items()}
+    return json.loads(tokenizer.to_json())
+
+
+def _lower(op: Op, allocation: Allocation, core: CoreConfig) -> Packet:
+    if isinstance(op, Load):
+        return packet.load(allocation.vectors[op.dst], op.values, wide=op.wide, shift=op.shift)
+    if isinstance(op, Quantise):
+        return packet.quantise(
+            op.weights, sum_of=op.sum_of, codes=int(op.codes), shift=op.shift,
+            square_shift=op.square_shift, tiles=pack.tiles(op.weights.size, core.lanes),
+            src=allocation.vectors[op.src], dst=allocation.vectors[op.dst])
+    try:
+        pack.check_accumulators(op.trits, core.acc_bits)
+    except ValueError as error:
+        raise FitError(f"matrix {op.name!r}: {error}") from None
+    mantissa, exponent = op.scale or (0, 0)
+    addresses = {name: allocation.vectors[value]
+                 for name in ("operand", "dst") if (value := getattr(op, name)) is not None}
+    if op.state is not None:
+        addresses["state"] = allocation.states[op.state]
+    return packet.matvec(
+        pack.pack(op.trits, core.lanes), function=op.function, scaled=int(op.scale is not None),
+        bounded=int(op.bounded), store=int(op.store), activation_shift=op.activation_shift,
+        shift=op.shift, tiles=pack.tiles(op.fan_in, core.lanes), rows=op.rows,
+        scale_mantissa=mantissa, scale_exponent=exponent & 0xFF, **addresses)
+
+
+def _describe(op: Op) -> dict[str, Any]:
+    names = {name: getattr(op, name, None) for name in ADDRESS_FIELDS}
+    return {"name": op.name, "layer": op.layer,
+            **{name: value for name, value in names.items() if value is not None}}
+
+
+def raise_(image: Image, name: str = "image", *, check_hash: bool = True) -> Program:
+    """Rebuild the program of an image, so that nothing but the image is needed to run its model.
+
+    Parameters
+    ----------
+    image : Image
+        What to read.
+    name : str
+        Stands for the image in error messages.
+    check_hash : bool
+        Refuse a program whose hash is not the one in the header.
+
+    Raises
+    ------
+    ImageError
+        If the metadata do not describe the packets, or the program is not the one whose hash the
+        header holds.
+    """
+    try:
+        program = _raise(image)
+        digest = program.digest
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
+        raise ImageError(f"image {name!r} is malformed in section 'metadata': it must describe the "
+                         f"packets of the program: {text}") from None
+    if check_hash and digest != image.model_hash:
+        raise ImageError(f"image {name!r} is malformed in its header: the model hash must be that "
+                         f"of its packets, {digest}, not {image.model_hash}")
+    return program
+
+
+def _raise(image: Image) -> Program:
+    meta = image.metadata
+    vectors = {entry["name"]: entry for entry in meta["vectors"]}
+    states = {entry["name"]: entry for entry in meta["states"]}
+    entries, packets = meta["packets"], image.program[:-1]
+    if len(entries) != len(packets):
+        raise ValueError(f"{len(packets)} packets must have as many entries, not {len(entries)}")
+    ops: list[Op] = []
+    fan_in = 0
+    for number, (entry, item) in enumerate(zip(entries, packets, strict=True)):
+        for key in ADDRESS_FIELDS:
+            known = states if key == "state" else vectors
+            address = known[entry[key]]["address"] if key in entry else 0
+            if item.fields.get(key, 0) != address:
+                raise ValueError(f"{key} of packet {number} must be {address}, not "
+                                 f"{item.fields.get(key, 0)}")
+        if item.op is Opcode.QUANTISE and item.fields["codes"]:
+            fan_in = item.fields["count"]
+        if item.op in (Opcode.QUANTISE, Opcode.MATVEC):
+            length = fan_in if item.op is Opcode.MATVEC else item.fields["count"]
+            need = pack.tiles(length, image.lanes)
+            if item.fields["tiles"] != need:
+                raise ValueError(f"tiles of packet {number} must be {need}, not "
+                                 f"{item.fields['tiles']}")
+        try:
+            ops.append(_raise_op(entry, item, fan_in))
+        except ValueError as error:
+            raise ValueError(f"packet {number} ({entry['name']}): {error}") from None
+    rows = image.embedding
+    first = rows[0].fields
+    if any(row.fields != first for row in rows) or \
+            first["dst"] != vectors[RESIDUAL_VECTOR]["address"]:
+        raise ValueError(f"embedding rows must have one header that loads {RESIDUAL_VECTOR!r}")
+    table = np.stack([row.payload for row in rows])
+    return Program(name=image.model, ops=tuple(ops),
+                   vectors={key: entry["length"] for key, entry in vectors.items()},
+                   states={key: entry["length"] for key, entry in states.items()},
+                   embedding=table.astype(np.int16 if first["wide"] else np.int8),
+                   embedding_shift=first["shift"], logit_scale=meta["logit_scale"],
+                   formats=dict(meta["formats"]))
+
+
+def _raise_op(entry: Mapping[str, Any], item: Packet, fan_in: int) -> Op:
+    fields = item.fields
+    if item.op is Opcode.LOAD:
+        return Load(name=entry["name"], layer=entry["layer"], dst=entry["dst"],
+                    values=item.payload.astype(np.int16 if fields["wide"] else np.int8),
+                    shift=fields["shift"], wide=bool(fields["wide"]))
+    if item.op is Opcode.QUANTISE:
+        return Quantise(name=entry["name"], layer=entry["layer"], src=entry["src"],
+                        dst=entry["dst"], weights=item.payload.astype(np.int16),
+                        shift=fields["shift"], square_shift=fields["square_shift"],
+                        sum_of=SumOf(fields["sum_of"]), codes=bool(fields["codes"]))
+    exponent = (fields["scale_exponent"] ^ 0x80) - 0x80
+    if not fields["scaled"] and (exponent or fields["scale_mantissa"]):
+        raise ValueError("the scale of unscaled rows must be 0")
+    return Matvec(name=entry["name"], layer=entry["layer"], function=Function(fields["function"]),
+                  trits=pack.unpack(item.payload, fields["rows"], fan_in),
+                  scale=(fields["scale_mantissa"], exponent) if fields["scaled"] else None,
+                  bounded=bool(fields["bounded"]), store=bool(fields["store"]),
+                  activation_shift=fields["activation_shift"], shift=fields["shift"],
+                  operand=entry.get("operand"), state=entry.get("state"), dst=entry.get("dst"))
