@@ -1,0 +1,91 @@
+"""Accumulators of the rows of one matrix."""
+
+from amaranth import *
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ternforge.config import CoreConfig
+from ternforge.core.lanes import DotProduct
+
+__all__ = ["Accumulator"]
+
+
+class Accumulator(wiring.Component):
+    """Add up the sums of a row over the tiles of a matrix.
+
+    Rows come in any order, but one must not return until ``min_rows`` cycles later; rows that
+    come in order keep that in any matrix of so many rows. One sum per cycle; a finished row
+    follows its last sum after ``latency`` cycles; never stalls. Exact for ``max_tiles`` tiles.
+
+    Parameters
+    ----------
+    config : :class:`~ternforge.config.CoreConfig`
+        ``max_rows`` and the widths count.
+
+    Attributes
+    ----------
+    latency : int
+        Cycles from a sum on ``i`` to the finished row on ``o``.
+    min_rows : int
+        Fewest rows of a matrix of more than one tile; fewest cycles between sums of one row.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(DotProduct.sum_layout(config), always_ready=True))`
+        Sum of one tile. ``first`` starts the row from 0, ``last`` finishes it. A row that is
+        both touches no accumulator and may exceed ``max_rows``.
+    o : :py:`Out(stream.Signature(Accumulator.row_layout(config), always_ready=True))`
+        A finished row.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    latency = 2
+    min_rows = 3
+
+    @staticmethod
+    def row_layout(config: CoreConfig) -> data.StructLayout:
+        """A finished row of a matrix."""
+        return data.StructLayout({"acc": signed(config.acc_bits), "row": 16})
+
+    def __init__(self, config: CoreConfig):
+        if not isinstance(config, CoreConfig):
+            raise TypeError(f"Accumulator config must be a CoreConfig, not {config!r}")
+        self.config = config
+        super().__init__({
+            "i": In(stream.Signature(DotProduct.sum_layout(config), always_ready=True)),
+            "o": Out(stream.Signature(self.row_layout(config), always_ready=True)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.ram = ram = memory.Memory(shape=signed(config.acc_bits),
+                                               depth=config.max_rows, init=[])
+        read = ram.read_port()
+        write = ram.write_port()
+
+        # Read the accumulator while the sum waits one cycle; add; write and put out.
+        addend = Signal(DotProduct.sum_layout(config), reset_less=True)
+        addend_valid = Signal()
+        total = Signal(signed(config.acc_bits), reset_less=True)
+        row = Signal(16, reset_less=True)
+        keep = Signal()
+        m.d.comb += read.addr.eq(self.i.p.row)
+        m.d.sync += [
+            addend.eq(self.i.p),
+            addend_valid.eq(self.i.valid),
+            total.eq(Mux(addend.first, 0, read.data) + addend.sum),
+            row.eq(addend.row),
+            keep.eq(addend_valid & ~addend.last),
+            self.o.valid.eq(addend_valid & addend.last),
+        ]
+        m.d.comb += [
+            write.addr.eq(row),
+            write.data.eq(total),
+            write.en.eq(keep),
+            self.o.p.acc.eq(total),
+            self.o.p.row.eq(row),
+        ]
+        return m
