@@ -1,0 +1,137 @@
+"""Fetch and image memory: a token's beats come in order, whatever the stream's consumer does."""
+
+import random
+
+import pytest
+from amaranth import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from ternforge.config import CoreConfig
+from ternforge.isa import DIRECTORY, MAGIC
+from ternforge.mem.fetch import Fetch
+from ternforge.mem.onchip import OnChipMemory
+from ternforge_sim.bench import get, simulate
+
+CONFIGS = {
+    "one bank": CoreConfig(lanes=8, memory_beats=128, bank_beats=128),
+    "three banks": CoreConfig(lanes=8, memory_beats=128, bank_beats=48),
+    "wide beat": CoreConfig(lanes=40, memory_beats=128, bank_beats=64),
+    "single port": CoreConfig(lanes=8, memory_beats=128, single_port_beats=64, bank_beats=64),
+}
+ROWS, STRIDE, EMBEDDING, PROGRAM = 5, 6, 4, 40
+
+
+class Memory(wiring.Component):
+    """Fetch on an on-chip memory."""
+
+    def __init__(self, config: CoreConfig, init=()):
+        self.memory = OnChipMemory(config, init)
+        self.fetch = Fetch(config, self.memory.latency)
+        super().__init__({
+            "start": In(1), "token": In(16), "stop": In(1), "idle": Out(1), "fault": Out(1),
+            "o": Out(stream.Signature(config.beat_bits)),
+            "write": In(self.memory.write.shape()),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = self.memory
+        m.submodules.fetch = fetch = self.fetch
+        m.d.comb += [
+            self.memory.read_address.eq(fetch.read_address),
+            fetch.read_data.eq(self.memory.read_data), self.memory.write.eq(self.write),
+            fetch.start.eq(self.start), fetch.token.eq(self.token), fetch.stop.eq(self.stop),
+            self.idle.eq(fetch.idle), self.fault.eq(fetch.fault),
+        ]
+        connect(m, fetch.o, flipped(self.o))
+        return m
+
+
+def image(config: CoreConfig, magic: int = MAGIC) -> list[int]:
+    """Directory, then beats that tell their address."""
+    directory = DIRECTORY.const({"magic": magic, "vocab_size": ROWS, "embedding": EMBEDDING,
+                                 "stride": STRIDE, "program": PROGRAM, "reserved": 0}).as_value()
+    word = directory.value
+    beats = [word >> (config.beat_bits * k) & ((1 << config.beat_bits) - 1)
+             for k in range(config.header_beats)]
+    return [*beats, *[k << (config.beat_bits - 8) | k for k in range(len(beats), 128)]]
+
+
+async def pulse(ctx, signal):
+    ctx.set(signal, 1)
+    await ctx.tick()
+    ctx.set(signal, 0)
+
+
+async def load(ctx, dut, beats):
+    for address, beat in enumerate(beats):
+        ctx.set(dut.write, {"enable": 1, "address": address, "data": beat})
+        await ctx.tick()
+    ctx.set(dut.write, {"enable": 0, "address": 0, "data": 0})
+    await ctx.tick().repeat(4)
+
+
+@pytest.mark.parametrize("most_pause", [0, 4], ids=["full-rate", "backpressure"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_tokens_stream_in_order(config, most_pause):
+    rng = random.Random(5)
+    dut, beats, received = Memory(config), image(config), []
+
+    async def bench(ctx):
+        await load(ctx, dut, beats)
+        for token in (2, 0, 4):
+            await ctx.tick().until(dut.idle)
+            ctx.set(dut.token, token)
+            await pulse(ctx, dut.start)
+            received.append((token, await get(ctx, dut.o, STRIDE + 30,
+                                              lambda: rng.randint(0, most_pause))))
+            await ctx.tick().repeat(rng.randint(0, 9) + 1)
+            await pulse(ctx, dut.stop)
+
+    simulate(dut, bench)
+    for token, taken in received:
+        row = EMBEDDING + STRIDE * token
+        assert taken == [*beats[row:row + STRIDE], *beats[PROGRAM:PROGRAM + 30]]
+    assert len(received) == 3
+
+
+def test_full_rate_has_no_bubbles():
+    config = CONFIGS["three banks"]
+    dut, stalls = Memory(config, image(config)), []
+
+    async def bench(ctx):
+        await pulse(ctx, dut.start)
+        ctx.set(dut.o.ready, 1)
+        await ctx.tick().until(dut.o.valid)
+        for _ in range(50):
+            _, _, valid = await ctx.tick().sample(dut.o.valid)
+            stalls.append(not valid)
+
+    simulate(dut, bench)
+    assert sum(stalls) == 0
+
+
+@pytest.mark.parametrize(("magic", "token"), [(MAGIC ^ 1, 0), (MAGIC, ROWS)],
+                         ids=["no image", "foreign token"])
+def test_fault_and_recovery(magic, token):
+    config, faults = CONFIGS["one bank"], []
+    dut = Memory(config, image(config, magic))
+
+    async def bench(ctx):
+        ctx.set(dut.token, token)
+        await pulse(ctx, dut.start)
+        await ctx.tick().until(dut.fault)
+        faults.append(ctx.get(dut.o.valid))
+        await pulse(ctx, dut.stop)
+        await ctx.tick().until(dut.idle)
+        faults.append(ctx.get(dut.fault))
+
+    simulate(dut, bench)
+    assert faults == [0, 0]
+
+
+def test_initial_contents_of_single_port_memory_are_refused():
+    with pytest.raises(ValueError, match="^OnChipMemory init must be zero in single-port RAM, which "
+                                         "only the host port can write$"):
+        OnChipMemory(CONFIGS["single port"], [1])
