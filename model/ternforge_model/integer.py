@@ -27,7 +27,7 @@ from .program import Load, Matvec, Op, Program, Quantise
 __all__ = ["SITES", "IntegerModel", "IntegerResult", "State", "Trace"]
 
 #: Sites at which saturations are counted, in the order of reports.
-SITES = ("product", "square", "rescale", "gate", "residual")
+SITES: tuple[str, ...] = ("product", "square", "rescale", "gate", "residual")
 
 State = dict[str, Ints]  #: recurrent state by name, int64 ``[e]`` each
 Trace = dict[tuple[str, str], Ints]  #: intermediates by (op name, kind), see IntegerModel.forward

@@ -70,7 +70,7 @@ class Quantise:
     weights: np.ndarray  #: int16, shape ``[K]``: merged norm weights
     shift: int  #: right shift of the products, 0..63
     square_shift: int  #: right shift before squaring, 0..63
-    sum_of: SumOf  #: which squares are added up
+    sum_of: SumOf | int  #: which squares are added up
     codes: bool = True  #: false: sum of squares only
 
     def __post_init__(self):
@@ -92,7 +92,7 @@ class Matvec:
 
     name: str  #: tensor, such as ``layers.0.attn.f_proj`` or ``layers.1.mlp.gate_proj.up``
     layer: int | None  #: None outside the layers
-    function: Function  #: epilogue
+    function: Function | int  #: epilogue
     trits: np.ndarray  #: int8 in -1..1, shape ``[rows, K]``
     scale: tuple[int, int] | None = None  #: mantissa, exponent; None: unscaled
     bounded: bool = False  #: FORGET: blend with the bounds in ``operand``

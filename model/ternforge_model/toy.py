@@ -1,0 +1,62 @@
+"""Tiny random checkpoints (spec section 13) and their programs, for tests and golden vectors."""
+
+import numpy as np
+
+from .config import ModelConfig
+from .convert import convert
+from .program import Program
+
+__all__ = ["random_checkpoint", "random_program"]
+
+
+def random_checkpoint(
+    seed: int, *, d: int = 16, layers: int = 2, m: int = 32, vocab: int = 32,
+    inner_norms: bool = False, lower_bound: bool = True, wide_embedding: bool = False,
+) -> tuple[ModelConfig, dict[str, np.ndarray]]:
+    """A small model with random weights.
+
+    Parameters
+    ----------
+    seed : int
+        Of everything.
+    d, layers, m, vocab : int
+        Hidden size, layers, MLP width, tokens.
+    inner_norms : bool
+        Give the norms inside i, f, g, o, gate and head weights of their own; otherwise they are
+        ones, as in the shipped models.
+    lower_bound : bool
+        Bound the forget gates of the layers above the first.
+    wide_embedding : bool
+        Leave the embeddings as they are (16 bits after conversion) instead of rounding them to
+        8 bits.
+    """
+    config = ModelConfig(vocab_size=vocab, hidden_size=d, num_hidden_layers=layers,
+                         intermediate_size=m, use_lower_bound=lower_bound, bos_token_id=None,
+                         eos_token_id=None)
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in config.tensor_shapes().items():
+        value = rng.standard_normal(shape)
+        if name == "model.embeddings.weight":
+            value = value if wide_embedding else np.clip(np.rint(value * 32), -127, 127) / 32
+        elif name == "model.lower_bounds":
+            pass
+        elif "norm" in name:
+            inner = name.endswith("_proj.norm.weight") or name == "lm_head.norm.weight"
+            plain = inner and not inner_norms and "down_proj" not in name
+            value = np.ones(shape) if plain else 1 + 0.25 * value
+        else:
+            value *= 0.05
+        tensors[name] = value.astype(np.float32)
+    return config, tensors
+
+
+def random_program(
+    seed: int, *, d: int = 16, layers: int = 2, m: int = 32, vocab: int = 32,
+    inner_norms: bool = False, lower_bound: bool = True, wide_embedding: bool = False,
+) -> Program:
+    """The program of :func:`random_checkpoint`, calibrated on text that it writes itself."""
+    config, tensors = random_checkpoint(
+        seed, d=d, layers=layers, m=m, vocab=vocab, inner_norms=inner_norms,
+        lower_bound=lower_bound, wide_embedding=wide_embedding)
+    return convert(config, tensors, name=f"toy-{seed}")
