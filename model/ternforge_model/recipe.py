@@ -1,0 +1,126 @@
+"""Training recipes: small JSON files that say everything about one training run."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .config import ModelConfig
+
+__all__ = ["Recipe", "load_recipe", "shipped_folder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings of one training run.
+
+    Raises
+    ------
+    TypeError
+        A field has the wrong type.
+    ValueError
+        A field is out of range.
+    """
+
+    name: str  #: lower-case name of the model
+    config: ModelConfig  #: shape; ``initializer_range`` is the deviation of fresh weights
+    steps: int  #: optimiser steps
+    batch: int = 16  #: parallel text streams
+    window: int = 128  #: characters per stream and step; the state is carried between windows
+    seed: int = 1  #: of the weights, the text positions and the dropout
+    learning_rate: float = 4e-3  #: peak, reached after ``warmup`` steps, then a cosine
+    final_share: float = 0.02  #: last learning rate over the peak
+    warmup: int = 100  #: steps of linear warm-up
+    beta1: float = 0.9
+    beta2: float = 0.98
+    weight_decay: float = 0.05  #: of the ternary matrices; nothing else decays
+    grad_clip: float = 1.0  #: largest norm of the gradient
+    dropout: float = 0.0  #: share of each mixer's output dropped
+    restart: float = 0.05  #: chance per window that a stream jumps, with a zero state
+    embedding_fraction_bits: int = 5  #: embeddings are 8-bit multiples of 2**-this
+    embedding_std: float = 0.7  #: deviation of fresh embeddings
+    freeze_inner_norms: bool = True  #: inner norms stay ones, except down_proj's
+    compile: bool = True  #: fuse element-wise chains with torch.compile
+    evaluate_every: int = 200  #: steps between looks at a slice of the validation text
+    checkpoint_every: int = 100  #: steps between resumable checkpoints
+    notes: str = ""  #: remarks for people
+    result: dict[str, Any] = field(default_factory=dict)  #: written when training ends
+
+    def __post_init__(self):
+        if not isinstance(self.config, ModelConfig):
+            raise TypeError(f"Recipe.config must be a ModelConfig, not {self.config!r}")
+        for item in fields(self):
+            value, kind = getattr(self, item.name), item.type
+            if kind is int and (isinstance(value, bool) or not isinstance(value, int)):
+                raise TypeError(f"Recipe.{item.name} must be an integer, not {value!r}")
+            if kind is float and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise TypeError(f"Recipe.{item.name} must be a number, not {value!r}")
+            if kind in (str, bool) and not isinstance(value, kind):
+                raise TypeError(f"Recipe.{item.name} must be a {kind.__name__}, not {value!r}")
+        for name in ("steps", "batch", "window", "evaluate_every", "checkpoint_every"):
+            self._require(name, "positive", getattr(self, name) > 0)
+        for name in ("learning_rate", "grad_clip", "embedding_std"):
+            self._require(name, "positive", getattr(self, name) > 0)
+        for name in ("seed", "warmup", "weight_decay"):
+            self._require(name, "zero or more", getattr(self, name) >= 0)
+        for name in ("dropout", "beta1", "beta2"):
+            self._require(name, "in [0, 1)", 0 <= getattr(self, name) < 1)
+        for name in ("restart", "final_share"):
+            self._require(name, "in [0, 1]", 0 <= getattr(self, name) <= 1)
+        bits = self.embedding_fraction_bits
+        self._require("embedding_fraction_bits", "in [0, 15]", 0 <= bits <= 15)
+
+    def _require(self, name: str, rule: str, holds: bool) -> None:
+        if not holds:
+            raise ValueError(f"Recipe.{name} must be {rule}, not {getattr(self, name)!r}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+        """Recipe from the object of a recipe file; unknown keys are refused."""
+        unknown = sorted(set(values) - {item.name for item in fields(cls)})
+        if unknown:
+            raise ValueError(f"Recipe keys must be known fields, not {unknown[0]!r}")
+        for name in ("name", "config", "steps"):
+            if name not in values:
+                raise ValueError(f"Recipe must hold the key {name!r}")
+        return cls(**{**values, "config": ModelConfig.from_dict(values["config"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Object of a recipe file."""
+        return {**asdict(self), "config": self.config.to_dict()}
+
+    def to_json(self) -> str:
+        """Text of a recipe file: two-space indent, newline at the end."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+def shipped_folder() -> Path:
+    """Folder that holds one sub-folder per shipped model."""
+    return Path(__file__).parent / "shipped"
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe: the name of a shipped model, a recipe file, or a folder that holds one.
+
+    Raises
+    ------
+    ValueError
+        There is no such recipe, or its file is not a valid one; the message names the file.
+    """
+    path = shipped_folder() / str(name_or_path) / "recipe.json"
+    if not path.is_file():
+        path = Path(name_or_path)
+        if path.is_dir():
+            path /= "recipe.json"
+    if not path.is_file():
+        names = sorted(p.parent.name for p in shipped_folder().glob("*/recipe.json"))
+        raise ValueError(
+            f"recipe must be a file or one of {', '.join(names)}, not {str(name_or_path)!r}"
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("the file must hold one JSON object")
+        return Recipe.from_dict(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -1,0 +1,294 @@
+"""Float32 PyTorch reference of the MatMul-free language model (spec sections 3 to 5)."""
+
+from collections.abc import Sequence
+from typing import Literal, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .config import ModelConfig
+from .ops import (
+    BITLINEAR_EPS,
+    linear_scan,
+    quantise_activations,
+    quantise_embeddings,
+    quantise_weights,
+    rms_norm,
+    straight_through,
+)
+
+__all__ = ["BitLinear", "HGRNBitModel", "ReferenceModel"]
+
+
+class _Norm(nn.Module):
+    """Weight vector of one RMSNorm, under upstream's name."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+
+class BitLinear(nn.Module):
+    """Norm, 8-bit activations, ternary weights (spec section 3.4).
+
+    Parameters
+    ----------
+    fan_in, fan_out : int
+        Width of the input and of the output.
+    """
+
+    def __init__(self, fan_in: int, fan_out: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(fan_out, fan_in))
+        self.norm = _Norm(fan_in)
+        self._codes: tuple[int, Tensor, Tensor] | None = None
+
+    def train(self, mode: bool = True) -> "BitLinear":
+        """Switch the mode; forgets the codes, since fused optimisers change weights unnoticed."""
+        self._codes = None
+        return super().train(mode)
+
+    def norm_weight(self) -> Tensor | None:
+        """Weight vector of the inner norm; ``None`` when it is frozen at ones."""
+        return self.norm.weight if self.norm.weight.requires_grad or not self.training else None
+
+    def ternary(self) -> tuple[Tensor, Tensor]:
+        """Codes and scale of the weights, computed again only when the weights changed."""
+        version = self.weight._version
+        if self._codes is None or self._codes[0] != version:
+            self._codes = (version, *quantise_weights(self.weight.detach()))
+        return self._codes[1:]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[..., fan_in]`` to ``[..., fan_out]``, float32.
+
+        In training mode the dequantised values are multiplied and both quantisers pass gradients
+        straight through; in eval mode the codes are multiplied (exact: every partial sum is an
+        integer below 2**24) and scaled once.
+        """
+        return _bit_linears(x, [self])[0]
+
+
+def _bit_linears(x: Tensor, maps: Sequence[BitLinear]) -> list[Tensor]:
+    """Apply several BitLinears to one input; frozen norms share one quantiser pass."""
+    if not maps[0].training:
+        outputs = []
+        for part in maps:
+            codes, scale = quantise_activations(rms_norm(x, part.norm_weight(), BITLINEAR_EPS))
+            trits, size = part.ternary()
+            outputs.append(functional.linear(codes, trits) * (size / scale))
+        return outputs
+    weights = [straight_through(p.weight, _dequantised(p.weight)) for p in maps]
+    if all(part.norm_weight() is None for part in maps):
+        y = _fake_quantise(rms_norm(x, None, BITLINEAR_EPS))
+        joined = functional.linear(y, torch.cat(weights))
+        return list(joined.split([w.shape[0] for w in weights], -1))
+    return [
+        functional.linear(_fake_quantise(rms_norm(x, p.norm_weight(), BITLINEAR_EPS)), w)
+        for p, w in zip(maps, weights, strict=True)
+    ]
+
+
+def _dequantised(weight: Tensor) -> Tensor:
+    codes, scale = quantise_weights(weight.detach())
+    return codes * scale
+
+
+def _fake_quantise(y: Tensor) -> Tensor:
+    codes, scale = quantise_activations(y.detach())
+    return straight_through(y, codes / scale)
+
+
+class _TokenMixer(nn.Module):
+    """Gated linear recurrence (spec section 4.1)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        d, e = config.hidden_size, config.mixer_width
+        self.i_proj, self.f_proj, self.g_proj = (BitLinear(d, e) for _ in range(3))
+        self.g_norm = _Norm(e)
+        self.o_proj = BitLinear(e, d)
+        self.eps = config.rms_norm_eps
+
+    def forward(self, a: Tensor, bound: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+        i, f, g = _bit_linears(a, [self.i_proj, self.f_proj, self.g_proj])
+        f = torch.sigmoid(f)
+        if bound is not None:
+            f = bound + (1 - bound) * f
+        hs = linear_scan(f, functional.silu(i) * (1 - f), state)
+        o = rms_norm(g, self.g_norm.weight, self.eps) * functional.silu(hs)
+        return self.o_proj(o), hs[:, -1]
+
+
+class _ChannelMixer(nn.Module):
+    """SwiGLU (spec section 4.2): ``gate_proj`` holds the gate rows, then the value rows."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.gate_proj = BitLinear(config.hidden_size, 2 * config.mlp_width)
+        self.down_proj = BitLinear(config.mlp_width, config.hidden_size)
+
+    def forward(self, b: Tensor) -> Tensor:
+        u, v = self.gate_proj(b).chunk(2, -1)
+        return self.down_proj(functional.silu(u) * v)
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.attn_norm = _Norm(config.hidden_size)
+        self.attn = _TokenMixer(config)
+        self.mlp_norm = _Norm(config.hidden_size)
+        self.mlp = _ChannelMixer(config)
+        self.eps = config.rms_norm_eps
+
+    def forward(
+        self, x: Tensor, bound: Tensor | None, state: Tensor, dropout: float
+    ) -> tuple[Tensor, Tensor]:
+        mixed, state = self.attn(rms_norm(x, self.attn_norm.weight, self.eps), bound, state)
+        x = x + functional.dropout(mixed, dropout, self.training)
+        mixed = self.mlp(rms_norm(x, self.mlp_norm.weight, self.eps))
+        return x + functional.dropout(mixed, dropout, self.training), state
+
+
+class HGRNBitModel(nn.Module):
+    """Embeddings, layers and final norm: everything under the prefix ``model.``."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        if config.use_lower_bound:
+            self.lower_bounds = nn.Parameter(
+                torch.zeros(config.num_hidden_layers, config.hidden_size)
+            )
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+        self.norm = _Norm(config.hidden_size)
+
+
+class ReferenceModel(nn.Module):
+    """The whole language model; parameters carry upstream's tensor names (spec section 2).
+
+    A fresh model is in eval mode and holds ones in every norm, zeros in the lower bounds and normal
+    values of deviation ``config.initializer_range`` in every matrix. Train mode and eval mode
+    compute the same formulas, see :meth:`BitLinear.forward`.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Shape of the model.
+    dropout : float
+        Share of each mixer's output that training mode drops.
+    embedding_fraction_bits : int or None
+        When set, the embeddings are rounded to 8-bit multiples of ``2**-bits`` on the fly, with
+        gradients passed straight through; ``None`` takes them as they are (spec section 5).
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        dropout: float = 0.0,
+        embedding_fraction_bits: int | None = None,
+    ):
+        if not isinstance(config, ModelConfig):
+            raise TypeError(f"ReferenceModel config must be a ModelConfig, not {config!r}")
+        super().__init__()
+        self.config = config
+        self.dropout = dropout
+        self.embedding_fraction_bits = embedding_fraction_bits
+        self.model = HGRNBitModel(config)
+        self.lm_head = BitLinear(config.hidden_size, config.vocab_size)
+        for parameter in self.parameters():
+            if parameter.dim() == 2 and parameter is not getattr(self.model, "lower_bounds", None):
+                nn.init.normal_(parameter, std=config.initializer_range)
+        self.eval()
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Zero state, float32, shape ``[L, batch, e]`` (spec section 7)."""
+        return torch.zeros(self.config.num_hidden_layers, batch, self.config.mixer_width)
+
+    def gate_bounds(self) -> list[Tensor | None]:
+        """Lower bound of each layer's forget gate, ``None`` in layer 0 (spec section 4.3)."""
+        layers = self.config.num_hidden_layers
+        if not self.config.use_lower_bound:
+            return [None] * layers
+        share = torch.softmax(self.model.lower_bounds, 0)
+        total = torch.cumsum(share, 0) - share[:1]
+        return [None, *total[1:]]
+
+    @overload
+    def forward(
+        self, ids: Tensor, state: Tensor | None = None, return_state: Literal[False] = False
+    ) -> Tensor: ...
+    @overload
+    def forward(
+        self, ids: Tensor, state: Tensor | None = None, *, return_state: Literal[True]
+    ) -> tuple[Tensor, Tensor]: ...
+    def forward(
+        self, ids: Tensor, state: Tensor | None = None, return_state: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits of the next token at every position (spec section 5).
+
+        Parameters
+        ----------
+        ids : Tensor
+            Token numbers, int64, shape ``[B, T]``.
+        state : Tensor or None
+            Float32, shape ``[L, B, e]``: state after the tokens before ``ids``; ``None`` is zero.
+        return_state : bool
+            Also return the state after the last token.
+
+        Returns
+        -------
+        Tensor or tuple of Tensor
+            Logits, float32, ``[B, T, V]``; with ``return_state`` also the state ``[L, B, e]``.
+
+        Raises
+        ------
+        ValueError
+            ``ids`` is not a non-empty ``[B, T]`` tensor, or ``state`` has another shape.
+        """
+        config = self.config
+        if ids.dim() != 2 or 0 in ids.shape:
+            raise ValueError(f"ids must be a non-empty [B, T] tensor, not {list(ids.shape)}")
+        want = (config.num_hidden_layers, ids.shape[0], config.mixer_width)
+        if state is None:
+            state = self.initial_state(ids.shape[0])
+        elif tuple(state.shape) != want:
+            raise ValueError(f"state must have shape {list(want)}, not {list(state.shape)}")
+        hidden: Tensor = state
+        table = self.model.embeddings.weight
+        if self.embedding_fraction_bits is not None:
+            grid = quantise_embeddings(table.detach(), self.embedding_fraction_bits)
+            table = straight_through(table, grid)
+        x = functional.embedding(ids, table)
+        states = []
+        for layer, bound, before in zip(self.model.layers, self.gate_bounds(), hidden, strict=True):
+            x, after = layer(x, bound, before, self.dropout)
+            states.append(after)
+        logits = self.lm_head(rms_norm(x, self.model.norm.weight, config.rms_norm_eps))
+        return (logits, torch.stack(states)) if return_state else logits
+
+    def logits(self, tokens: np.ndarray, state: Tensor | None) -> tuple[np.ndarray, Tensor]:
+        """One sequence, without gradients, as :func:`~ternforge_model.evaluate.carried_loss` asks.
+
+        Call :meth:`eval` first, as for any module.
+
+        Parameters
+        ----------
+        tokens : numpy.ndarray
+            Integers, shape ``[T]``.
+        state : Tensor or None
+            Shape ``[L, 1, e]``.
+
+        Returns
+        -------
+        tuple
+            Logits, float32, ``[T, V]``, and the state after the last token.
+        """
+        ids = torch.as_tensor(np.asarray(tokens, dtype=np.int64))[None]
+        with torch.inference_mode():
+            logits, after = self(ids, state, return_state=True)
+        return logits[0].numpy(), after
