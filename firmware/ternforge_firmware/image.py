@@ -248,10 +248,10 @@ class Image:
         ImageError
             If the layout is for another core, or the core is too small; says by how much.
         """
-        for what in ("lanes", "elements"):
-            if getattr(self, what) != getattr(core, what):
-                raise ImageError(f"image {name!r} is packed for a core with {what}="
-                                 f"{getattr(self, what)}, not {what}={getattr(core, what)}")
+        if (self.lanes, self.elements) != (core.lanes, core.elements):
+            raise ImageError(f"image {name!r} is packed for a core with lanes={self.lanes} and "
+                             f"elements={self.elements}, not lanes={core.lanes} and "
+                             f"elements={core.elements}")
         for what, need in self.needs.items():
             have = getattr(core, what)
             if need > have:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ternforge.config import CoreConfig
 from ternforge.isa import Function, Opcode, SumOf
+from ternforge.presets import BOARDS, PRESETS, core_preset
 from ternforge_model.program import Load, Matvec, Op, Program, Quantise
 
 from . import pack, packet
@@ -26,7 +27,7 @@ from .allocate import RESIDUAL_VECTOR, Allocation, FitError, allocate
 from .image import Image, ImageError
 from .packet import Packet
 
-__all__ = ["HasJson", "lower", "raise_"]
+__all__ = ["HasJson", "lower", "lower_for", "raise_"]
 
 #: Header fields that hold addresses, in the order of a listing.
 ADDRESS_FIELDS = ("src", "operand", "state", "dst")
@@ -72,6 +73,35 @@ def lower(program: Program, core: CoreConfig,
                        f"memory_beats={beats}, {beats - core.memory_beats} more than its "
                        f"{core.memory_beats}")
     return image
+
+
+def lower_for(program: Program, preset: str,
+              tokenizer: HasJson | Mapping[str, Any] | None = None) -> Image:
+    """:func:`lower` for a core preset or a board, by name.
+
+    Raises
+    ------
+    UserError
+        If there is no such preset.
+    FitError
+        If the core is too small; says what for, by how much, and which board would do.
+    """
+    core = core_preset(preset)
+    try:
+        return lower(program, core, tokenizer)
+    except FitError as error:
+        fitting = [board for board, name in BOARDS.items()
+                   if PRESETS[name] != core and _fits(program, PRESETS[name])]
+        hint = f"it would fit {' or '.join(fitting)}" if fitting else "it fits no board"
+        raise FitError(f"{error} ({preset}); {hint}") from None
+
+
+def _fits(program: Program, core: CoreConfig) -> bool:
+    try:
+        lower(program, core)
+    except FitError:
+        return False
+    return True
 
 
 def _tokenizer(tokenizer: HasJson | Mapping[str, Any] | None) -> dict[str, Any]:
