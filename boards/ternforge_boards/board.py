@@ -1,0 +1,89 @@
+"""What a board is: a record of facts, found by name."""
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import ternforge_boards.boards
+from ternforge.errors import unknown
+
+__all__ = ["Board", "Pin", "Resources", "board", "boards"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """One port of the top-level module and the ball of the package that it goes to."""
+
+    port: str  #: name in the Verilog; one bit of a vector is ``led[0]``
+    site: str  #: ball or pin number of the package
+    io: str = ""  #: electrical standard, as the tools call it; the tool's default if empty
+    pull: Literal["", "up", "down"] = ""  #: resistor inside the FPGA
+    drive_ma: int = 0  #: drive strength; the tool's default if zero
+    inverted: bool = False  #: the board's signal is active low
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What the device has, as nextpnr counts it."""
+
+    lut: int  #: four-input lookup tables (iCE40: logic cells, each with a flip-flop)
+    ff: int  #: flip-flops
+    block_ram: int  #: block RAMs
+    block_ram_bits: int  #: bits in one block RAM
+    dsp: int  #: multiplier blocks
+    spram: int = 0  #: single-port RAMs
+    spram_bits: int = 0  #: bits in one single-port RAM
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes in all memories of the device together."""
+        return (self.block_ram * self.block_ram_bits + self.spram * self.spram_bits) // 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """One board."""
+
+    name: str  #: what ``--board`` takes
+    title: str  #: for people
+    family: Literal["ice40", "ecp5"]
+    device: str  #: as nextpnr's option names it: ``up5k``, ``85k``
+    package: str  #: as nextpnr's ``--package`` takes it
+    speed: str = ""  #: speed grade, where nextpnr wants one
+    part: str  #: the manufacturer's part number
+    clock_port: str = "clk"  #: port that the oscillator drives; among ``pins``
+    oscillator_mhz: float
+    core_mhz: float  #: clock of the core unless asked otherwise, made by the PLL
+    pins: tuple[Pin, ...]
+    resources: Resources
+    url: str  #: the maker's page
+    verified: str  #: what was tried on it, and how
+    synth_options: tuple[str, ...] = ()  #: for Yosys, on top of the family's
+    core: Any = None  #: preset of the core's parameters
+
+    def pin(self, port: str) -> Pin:
+        """The pin of a port; raises :class:`~ternforge.errors.UserError` if there is none."""
+        for pin in self.pins:
+            if pin.port == port:
+                return pin
+        raise unknown(f"port of board {self.name}", port, [pin.port for pin in self.pins])
+
+
+@cache
+def boards() -> dict[str, Board]:
+    """All boards by name: every module in ``ternforge_boards.boards`` defines one ``BOARD``."""
+    found = {}
+    package = ternforge_boards.boards
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        record = importlib.import_module(module.name).BOARD
+        found[record.name] = record
+    return dict(sorted(found.items()))
+
+
+def board(name: str) -> Board:
+    """The board called ``name``; else an error that offers the nearest names."""
+    if name not in boards():
+        raise unknown("board", name, boards())
+    return boards()[name]

@@ -1,0 +1,1 @@
+"""One file per board: data, no logic. Each defines ``BOARD``."""

