@@ -17,8 +17,8 @@ class ScalarUnit(wiring.Component):
 
     One bit per cycle through one subtractor: ``reciprocal`` is valid at most 43 cycles after
     ``start`` (18 plus the leading zeros of ``largest``), ``ratio`` about 35 cycles later.
-    ``largest`` and ``squares`` are taken with ``start``; ``start`` is ignored until ``ratio`` is
-    valid. All results are the floors that :mod:`ternforge.numerics` defines and cannot overflow.
+    ``start`` is ignored until ``ratio`` is valid. All results are the floors that
+    :mod:`ternforge.numerics` defines and cannot overflow.
 
     Parameters
     ----------
@@ -29,10 +29,12 @@ class ScalarUnit(wiring.Component):
     -------
     start : :py:`In(1)`
     largest : :py:`In(24)`
-        ``max|v|``.
+        ``max|v|``; taken with ``start``.
     squares : :py:`In(sum_bits)`
-    mantissa, exponent : :py:`Out(16)`, :py:`Out(signed(5))`
-        ``normalise(largest)``, with ``reciprocal``.
+        Sum of squares; taken 16 cycles after ``start`` or later, so that it may be finished later.
+    align : :py:`Out(5)`
+        The exponent of ``largest`` plus 15, with ``reciprocal``: ``(v << 15) >> align`` aligns
+        ``v`` with the mantissa of ``largest``.
     reciprocal : :py:`Out(16)`
     reciprocal_valid : :py:`Out(1)`
         From the first result until the next ``start``.
@@ -44,8 +46,7 @@ class ScalarUnit(wiring.Component):
     start: Signal
     largest: Signal
     squares: Signal
-    mantissa: Signal
-    exponent: Signal
+    align: Signal
     reciprocal: Signal
     reciprocal_valid: Signal
     ratio: data.View
@@ -60,8 +61,7 @@ class ScalarUnit(wiring.Component):
             "start": In(1),
             "largest": In(VECTOR_BITS),
             "squares": In(sum_bits),
-            "mantissa": Out(16),
-            "exponent": Out(signed(5)),
+            "align": Out(5),
             "reciprocal": Out(16),
             "reciprocal_valid": Out(1),
             "ratio": Out(RATIO),
@@ -77,7 +77,6 @@ class ScalarUnit(wiring.Component):
         half = Signal(signed(6))
         largest_done = largest[-1]
         squares_done = squares[-2:].any()
-        m.d.comb += self.mantissa.eq(largest[-16:])
 
         # One bit per cycle: is `work` at least `subtrahend`? The square root brings in two bits
         # of the radicand, `pair`; its trial subtrahend is (root << 2) + 1, of which the low part
@@ -103,9 +102,7 @@ class ScalarUnit(wiring.Component):
                 with m.If(self.start):
                     m.d.sync += [
                         largest.eq(self.largest),
-                        squares.eq(self.squares),
-                        self.exponent.eq(VECTOR_BITS - 16),
-                        half.eq((self.sum_bits - 32) // 2),
+                        self.align.eq(VECTOR_BITS - 1),
                         self.reciprocal_valid.eq(0),
                         self.ratio_valid.eq(0),
                     ]
@@ -114,7 +111,6 @@ class ScalarUnit(wiring.Component):
                 m.d.sync += [step.eq(0), rooting.eq(0)]
                 with m.If(~largest.any()):
                     m.d.sync += [
-                        self.exponent.eq(0),
                         self.reciprocal.eq(0),
                         self.reciprocal_valid.eq(1),
                         self.ratio.eq(0),
@@ -129,11 +125,13 @@ class ScalarUnit(wiring.Component):
                 with m.If(largest_done):
                     m.next = "RECIPROCAL"
                 with m.Else():
-                    m.d.sync += [largest.eq(largest << 1), self.exponent.eq(self.exponent - 1)]
+                    m.d.sync += [largest.eq(largest << 1), self.align.eq(self.align - 1)]
             with m.State("RECIPROCAL"):
                 m.d.sync += [
                     work.eq(rest << 1),
                     self.reciprocal.eq(Cat(enough, self.reciprocal)),
+                    squares.eq(self.squares),
+                    half.eq((self.sum_bits - 32) // 2),
                     step.eq(step + 1),
                 ]
                 with m.If(step == 15):
@@ -163,7 +161,7 @@ class ScalarUnit(wiring.Component):
                 m.d.sync += [
                     work.eq(rest << 1),
                     self.ratio.mantissa.eq(Cat(enough, self.ratio.mantissa)),
-                    self.ratio.exponent.eq(self.exponent - half - 15),
+                    self.ratio.exponent.eq(self.align - half - 30),
                     step.eq(step + 1),
                 ]
                 with m.If(step == 15):

@@ -1,0 +1,316 @@
+"""Turns a vector into int8 codes: weighting, absolute maximum, sum of squares, rounding."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ternforge.config import CoreConfig
+from ternforge.core.multiply import Multiplier, RoundShift
+from ternforge.core.scalar import RATIO, ScalarUnit
+from ternforge.isa import HEADERS, Opcode, SumOf
+from ternforge.numerics import ACTIVATION_BITS, CONSTANT_BITS, VECTOR_BITS
+
+__all__ = ["Quantiser"]
+
+_HEADER = HEADERS[Opcode.QUANTISE]
+
+
+class _Largest(wiring.Component):
+    """Running ``max|v|``, kept as ones' complement and sign: ``|v| == magnitude + negative``.
+
+    The magnitudes, then every level of comparisons and the maximum so far are registered: ``i``
+    counts in ``largest`` after :attr:`latency` cycles. ``update`` goes with the last of these.
+    """
+
+    i: data.View
+    clear: Signal
+    update: Signal
+    largest: Signal
+
+    def __init__(self, elements: int):
+        self.elements = elements
+        self.latency = elements.bit_length() + 1
+        super().__init__({"i": In(data.ArrayLayout(signed(VECTOR_BITS), elements)), "clear": In(1),
+                          "update": In(1), "largest": Out(VECTOR_BITS)})
+
+    def elaborate(self, platform):
+        m = Module()
+        pair = data.StructLayout({"negative": 1, "magnitude": VECTOR_BITS - 1})
+
+        def exceeds(a, b):
+            """``|a| > |b|``, or as large; in that case either will do."""
+            return (a.magnitude + ~b.magnitude + a.negative)[VECTOR_BITS - 1]
+
+        level = []
+        for index in range(self.elements):
+            view = Signal(pair, name=f"element_{index}")
+            negative = self.i[index][-1]
+            m.d.sync += [
+                view.negative.eq(negative),
+                view.magnitude.eq(self.i[index][:-1] ^ negative.replicate(VECTOR_BITS - 1)),
+            ]
+            level.append(view)
+        while len(level) > 1:
+            winners = []
+            for a, b in zip(level[::2], level[1::2], strict=True):
+                winner = Signal(pair, name=f"winner_{len(level)}_{len(winners)}")
+                m.d.sync += winner.eq(Mux(exceeds(a, b), a.as_value(), b.as_value()))
+                winners.append(winner)
+            level = winners
+
+        best = Signal(pair)
+        with m.If(self.clear):
+            m.d.sync += best.eq(0)
+        with m.Elif(self.update & exceeds(level[0], best)):
+            m.d.sync += best.eq(level[0])
+        m.d.comb += self.largest.eq(best.magnitude + best.negative)
+        return m
+
+
+class Quantiser(wiring.Component):
+    """Executes QUANTISE packets: ``docs/integer-contract.md``, Quantise.
+
+    Pass 1 multiplies the vector by the constants, ``elements`` per cycle and as fast as they come.
+    If codes are wanted, it writes the products back, and pass 2 reads them again, aligns them with
+    the largest and multiplies by its reciprocal, without stalls. Both passes send their elements
+    through the same multipliers and shifters. Between the passes lie about 40 cycles.
+
+    Parameters
+    ----------
+    config : :class:`CoreConfig`
+        ``elements`` per cycle and the depth of the vector RAM, which bounds ``count``.
+
+    Members
+    -------
+    header : :py:`In(HEADERS[Opcode.QUANTISE])`
+        Held from ``start`` until ``busy`` falls.
+    start : :py:`In(1)`
+        Only while not busy. If the ratio of an earlier packet is due, this packet waits for it.
+    busy : :py:`Out(1)`
+        From the cycle after ``start`` until the vector RAM is no longer used and all codes are out.
+    constants : :py:`In(stream.Signature(ArrayLayout(signed(16), elements)))`
+        ``header.count`` weights; taken in pass 1 only, where it is always ready.
+    vector_read_address : :py:`Out(16)`
+        Word address; the data stand one cycle later.
+    vector_read_data : :py:`In(ArrayLayout(signed(24), elements))`
+    vector_write : :py:`Out(StructLayout(enable, address, data))`
+        ``address`` counts words.
+    restart : :py:`Out(1)`
+        Strobe ahead of the first code; only if codes are wanted.
+    codes_o : :py:`Out(stream.Signature(ArrayLayout(signed(8), elements), always_ready=True))`
+        Codes in order of the elements.
+    complete : :py:`Out(1)`
+        Strobe after the last code.
+    ratio : :py:`Out(RATIO)`
+        Of the last packet with codes.
+    ratio_valid : :py:`Out(1)`
+        Low from the cycle after such a packet's ``start`` until its ratio stands.
+    saturated : :py:`Out(StructLayout(product, square))`
+        How many elements were clipped in this cycle, at either site.
+    """
+
+    header: data.View
+    start: Signal
+    busy: Signal
+    constants: stream.Interface
+    vector_read_address: Signal
+    vector_read_data: data.View
+    vector_write: data.View
+    restart: Signal
+    codes_o: stream.Interface
+    complete: Signal
+    ratio: data.View
+    ratio_valid: Signal
+    saturated: data.View
+
+    def __init__(self, config: CoreConfig):
+        if not isinstance(config, CoreConfig):
+            raise TypeError(f"Quantiser config must be a CoreConfig, not {config!r}")
+        self.config = config
+        count = range(config.elements + 1)
+        vector = data.ArrayLayout(signed(VECTOR_BITS), config.elements)
+        super().__init__({
+            "header": In(_HEADER),
+            "start": In(1),
+            "busy": Out(1),
+            "constants": In(stream.Signature(
+                data.ArrayLayout(signed(CONSTANT_BITS), config.elements))),
+            "vector_read_address": Out(16),
+            "vector_read_data": In(vector),
+            "vector_write": Out(data.StructLayout({"enable": 1, "address": 16, "data": vector})),
+            "restart": Out(1),
+            "codes_o": Out(stream.Signature(data.ArrayLayout(signed(8), config.elements),
+                                            always_ready=True)),
+            "complete": Out(1),
+            "ratio": Out(RATIO),
+            "ratio_valid": Out(1, init=1),
+            "saturated": Out(data.StructLayout({"product": count, "square": count})),
+        })
+
+    @property
+    def sum_bits(self) -> int:
+        """Width of the sum of squares: ``vector_depth`` times ``2**30``, even."""
+        bits = max(32, (self.config.vector_depth << 30).bit_length())
+        return bits + bits % 2
+
+    def elaborate(self, platform):
+        m = Module()
+        header = self.header
+        elements = self.config.elements
+        low = elements.bit_length() - 1
+        words = range(self.config.vector_depth // elements + 1)
+
+        m.submodules.scalar = scalar = ScalarUnit(self.sum_bits)
+        m.submodules.largest = largest = _Largest(elements)
+
+        # Reads. Bit k of `valid`: an element was read k + 1 cycles ago.
+        second = Signal()  # pass 2
+        run = Signal()
+        issue = Signal()
+        remaining = Signal(words)
+        read_address = Signal(words)
+        write_address = Signal(words)
+        valid = Signal(max(9, 6 + largest.latency))
+        m.d.comb += [
+            self.constants.ready.eq(run & ~second & remaining.any()),
+            issue.eq(run & remaining.any() & (second | self.constants.valid)),
+            self.vector_read_address.eq(read_address),
+        ]
+        m.d.sync += valid.eq(Cat(issue, valid))
+        with m.If(issue):
+            m.d.sync += [remaining.eq(remaining - 1), read_address.eq(read_address + 1)]
+
+        # Pass 1: v = x * weight in 3 cycles, shifted and rounded in 3 more.
+        # Pass 2: v times 2**14 or -2**14, and the shifter aligns (|v| << 15) >> align in 2 cycles.
+        shift = Signal(6)
+        m.d.comb += shift.eq(Mux(second, scalar.align, header.shift))
+        shifters = []
+        for index in range(elements):
+            x = self.vector_read_data[index]
+            weight = Signal(signed(CONSTANT_BITS), name=f"weight_{index}")
+            multiplier = Multiplier(signed(VECTOR_BITS), signed(CONSTANT_BITS))
+            shifter = RoundShift(VECTOR_BITS + CONSTANT_BITS, VECTOR_BITS)
+            shifters.append(shifter)
+            m.submodules[f"multiplier_{index}"] = multiplier
+            m.submodules[f"shifter_{index}"] = shifter
+            m.d.sync += weight.eq(Mux(second, 1 << 14, self.constants.payload[index]))
+            m.d.comb += [
+                multiplier.a.eq(x),
+                multiplier.b.eq(Cat(weight[:-1], weight[-1] | (second & x[-1]))),
+                shifter.value.eq(multiplier.product),
+                shifter.shift.eq(shift),
+                self.vector_write.data[index].eq(shifter.result),
+                largest.i[index].eq(shifter.result),
+            ]
+        product_valid = valid[6] & ~second
+        m.d.comb += [
+            self.vector_write.enable.eq(product_valid & header.codes),
+            self.vector_write.address.eq(write_address),
+            largest.update.eq(valid[5 + largest.latency] & ~second),
+            self.saturated.product.eq(
+                Mux(product_valid, sum(shifter.saturated for shifter in shifters), 0)),
+        ]
+        with m.If(self.vector_write.enable):
+            m.d.sync += write_address.eq(write_address + 1)
+
+        # Squares of x or v. Bit k of `square_valid`: z stood k cycles ago.
+        squares = Signal(self.sum_bits)
+        square_valid = Signal(6)
+        of_product = header.sum_of == SumOf.PRODUCT
+        keep = header.sum_of == SumOf.KEEP
+        square_shifters, products = [], []
+        for index, shifter in enumerate(shifters):
+            z = Signal(signed(VECTOR_BITS), name=f"z_{index}")
+            square_shifter = RoundShift(VECTOR_BITS, ACTIVATION_BITS)
+            square = Multiplier(signed(ACTIVATION_BITS), signed(ACTIVATION_BITS))
+            square_shifters.append(square_shifter)
+            products.append(square.product[:2 * ACTIVATION_BITS - 1])
+            m.submodules[f"square_shifter_{index}"] = square_shifter
+            m.submodules[f"square_{index}"] = square
+            m.d.sync += z.eq(Mux(of_product, shifter.result, self.vector_read_data[index]))
+            m.d.comb += [
+                square_shifter.value.eq(z),
+                square_shifter.shift.eq(header.square_shift),
+                square.a.eq(square_shifter.result),
+                square.b.eq(square_shifter.result),
+            ]
+        z_valid = Mux(of_product, valid[6], valid[0]) & ~keep & ~second
+        m.d.sync += square_valid.eq(Cat(z_valid, square_valid))
+        m.d.comb += self.saturated.square.eq(
+            Mux(square_valid[3], sum(shifter.saturated for shifter in square_shifters), 0))
+        total, total_valid = sum(products), square_valid[5]
+        if elements > 1:
+            total = Signal(2 * ACTIVATION_BITS - 1 + low)
+            total_valid = Signal()
+            m.d.sync += [total.eq(sum(products)), total_valid.eq(square_valid[5])]
+        with m.If(total_valid):
+            m.d.sync += squares.eq(squares + total)
+
+        # Codes. `sign` delays the sign to the product of magnitude and reciprocal.
+        for index, shifter in enumerate(shifters):
+            sign = Signal(7, name=f"sign_{index}")
+            code = Multiplier(16, 16)
+            m.submodules[f"code_{index}"] = code
+            m.d.sync += sign.eq(Cat(self.vector_read_data[index][-1], sign))
+            m.d.comb += [
+                code.a.eq(shifter.doubled),
+                code.b.eq(scalar.reciprocal),
+            ]
+            # Bits 31..24 plus bit 23; negated, that is their complement plus the bit's complement.
+            negative = sign[6]
+            m.d.sync += self.codes_o.payload[index].eq(
+                (code.product[24:] ^ negative.replicate(8)) + (code.product[23] ^ negative))
+        m.d.comb += self.codes_o.valid.eq(valid[8] & second)
+
+        # Control
+        due = Signal()  # the ratio of this packet is wanted and not begun
+        m.d.comb += [
+            scalar.largest.eq(largest.largest),
+            scalar.squares.eq(squares),
+            self.ratio.eq(scalar.ratio),
+            self.ratio_valid.eq(scalar.ratio_valid & ~due),
+        ]
+        with m.FSM() as fsm:
+            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            with m.State("IDLE"):
+                m.d.sync += second.eq(0)
+                with m.If(self.start):
+                    m.d.sync += due.eq(header.codes)
+                    m.next = "PREPARE"
+            with m.State("PREPARE"):
+                m.d.sync += [
+                    remaining.eq(header.count >> low),
+                    read_address.eq(header.src >> low),
+                    write_address.eq(header.dst >> low),
+                ]
+                with m.If(scalar.ratio_valid):
+                    m.d.comb += [largest.clear.eq(1), self.restart.eq(header.codes)]
+                    with m.If(~keep):
+                        m.d.sync += squares.eq(0)
+                    m.next = "PRODUCTS"
+            with m.State("PRODUCTS"):
+                m.d.comb += run.eq(1)
+                with m.If(~remaining.any()):
+                    m.next = "DRAIN"
+            with m.State("DRAIN"):
+                with m.If(~valid.any()):
+                    with m.If(header.codes):
+                        m.d.comb += scalar.start.eq(1)
+                        m.d.sync += due.eq(0)
+                        m.next = "RECIPROCAL"
+                    with m.Elif(~square_valid.any() & ~total_valid):
+                        m.next = "IDLE"
+            with m.State("RECIPROCAL"):
+                m.d.sync += [
+                    second.eq(1),
+                    remaining.eq(header.count >> low),
+                    read_address.eq(header.dst >> low),
+                ]
+                with m.If(scalar.reciprocal_valid & second):
+                    m.next = "CODES"
+            with m.State("CODES"):
+                m.d.comb += run.eq(1)
+                with m.If(~remaining.any() & ~valid.any()):
+                    m.d.comb += self.complete.eq(1)
+                    m.next = "IDLE"
+        return m
