@@ -1,0 +1,165 @@
+"""Runs a model on the Verilated hardware, token by token, against the integer model."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from ternforge.config import CoreConfig
+from ternforge.numerics import Ratio
+from ternforge_firmware.image import Image
+from ternforge_firmware.lower import raise_
+from ternforge_model.integer import IntegerModel
+from ternforge_model.program import Matvec, Program
+from ternforge_model.sampling import sample
+
+from .compare import Divergence, expected_writes, first_divergence
+from .runner import VerilatedCore
+
+__all__ = ["Progress", "Simulation", "ideal_cycles", "simulate"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State after one token of the run."""
+
+    position: int  #: tokens fed so far
+    token: int | None  #: newly chosen token; None inside the prompt
+    cycles: int  #: cycles of this token
+    cycles_per_second: float  #: of the simulator, so far
+
+
+@dataclass(kw_only=True)
+class Simulation:
+    """What a run gave."""
+
+    tokens: list[int] = field(default_factory=list)  #: chosen tokens, the prompt left out
+    checked_tokens: int = 0  #: steps compared write by write with the integer model
+    fed_tokens: int = 0  #: steps run, prompt included
+    cycles: int = 0  #: hardware cycles of all steps
+    ideal_cycles: float = 0.0  #: weights of one token over weights per cycle
+    simulator_seconds: float = 0.0  #: time spent in the Verilated model
+    saturations: dict[str, int] = field(default_factory=dict)  #: by site, from the hardware
+    first_divergence: Divergence | None = None
+
+    @property
+    def bit_exact(self) -> bool:
+        """Every step was checked, and none differed."""
+        return self.first_divergence is None and self.checked_tokens == self.fed_tokens > 0
+
+    @property
+    def cycles_per_token(self) -> float:
+        """Mean over all steps."""
+        return self.cycles / max(1, self.fed_tokens)
+
+    @property
+    def weight_stream_share(self) -> float:
+        """Ideal cycles over cycles: 1 would be a core that never waits."""
+        return self.ideal_cycles / self.cycles_per_token if self.cycles else 0.0
+
+    @property
+    def simulator_cycles_per_second(self) -> float:
+        """Speed of the Verilated model itself."""
+        return self.cycles / self.simulator_seconds if self.simulator_seconds else 0.0
+
+
+def ideal_cycles(program: Program, core: CoreConfig) -> float:
+    """Cycles of a token if nothing but the weights took time: weights / (5 * lanes)."""
+    return sum(op.trits.size for op in program.ops if isinstance(op, Matvec)) / core.tile
+
+
+def _logits_address(image: Image) -> int:
+    for vector in image.metadata["vectors"]:
+        if vector["name"] == "logits":
+            return vector["address"]
+    raise ValueError("the image does not keep its logits, so that tokens cannot be sampled: use "
+                     "temperature 0, or a core with a larger vector RAM")
+
+
+def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int], count: int, *,
+             temperature: float = 0.0, seed: int = 0, check: bool = True,
+             reference: Program | None = None,
+             on_token: Callable[[Progress], object] | None = None,
+             wave: tuple[Path, int, int] | None = None) -> Simulation:
+    """Feed ``prompt`` and generate ``count`` tokens on the hardware.
+
+    Every step's writes (vectors, states, codes) and its result are compared with the integer
+    model, which is fed the same tokens; the run ends at the first difference.
+
+    Parameters
+    ----------
+    library : Path
+        From :func:`ternforge_sim.runner.build_simulator` for ``core``.
+    image : Image
+        Model to run; refused if it is for another core.
+    prompt : sequence of int
+        At least one token.
+    temperature, seed
+        As in :func:`ternforge_model.sampling.sample`; the hardware's own accumulators are sampled.
+    check : bool
+        False only runs the hardware.
+    reference : Program, optional
+        Compare with this program instead of the one in the image.
+    on_token : callable, optional
+        Called after each step.
+    wave : (path, first, last), optional
+        Record these clock cycles; the library must have been built with waveforms.
+
+    Raises
+    ------
+    ValueError
+        For an empty prompt, or an image that the core cannot run.
+    """
+    if not prompt:
+        raise ValueError("prompt must hold at least one token")
+    image.check_core(core)
+    program = reference if reference is not None else raise_(image)
+    model = IntegerModel(program)
+    hardware = VerilatedCore(library, core)
+    run = Simulation(ideal_cycles=ideal_cycles(program, core))
+    logits = _logits_address(image) if temperature else 0
+    rng, state = Random(seed), None
+    try:
+        if wave is not None:
+            hardware.wave(*wave)
+        hardware.load(image.memory())
+        token = prompt[0]
+        steps = len(prompt) + max(0, count) - 1
+        for position in range(steps):
+            started = time.perf_counter()
+            step = hardware.step(token, reset=position == 0, trace=check)
+            run.simulator_seconds += time.perf_counter() - started
+            run.cycles += step.cycles
+            run.fed_tokens += 1
+            if check:
+                result = model.step(token, state, trace=True)
+                state = result.state
+                run.first_divergence = first_divergence(
+                    program, expected_writes(program, result.trace), step.events, position)
+                if run.first_divergence is None and step.token != int(result.tokens[-1]):
+                    run.first_divergence = Divergence(
+                        position=position, layer=None, packet=len(program.ops) + 1, op="argmax",
+                        tensor="token", element=0, expected=int(result.tokens[-1]),
+                        actual=step.token, cycle=hardware.cycle)
+                if run.first_divergence is not None:
+                    break
+                run.checked_tokens += 1
+            chosen = None
+            if position + 1 < len(prompt):
+                token = prompt[position + 1]
+            else:
+                chosen = step.token
+                if temperature:
+                    acc = hardware.peek(logits, program.vocab_size)
+                    chosen = sample(acc, Ratio(*hardware.ratio()), program.logit_scale,
+                                    temperature, rng)
+                run.tokens.append(chosen)
+                token = chosen
+            if on_token is not None:
+                on_token(Progress(position + 1, chosen, step.cycles,
+                                  run.simulator_cycles_per_second))
+        run.saturations = hardware.saturations()
+    finally:
+        hardware.close()
+    return run
