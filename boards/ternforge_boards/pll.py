@@ -67,6 +67,7 @@ def pll_settings(board: Board, output_mhz: float, *, tolerance: float = TOLERANC
 
 def _ecp5(input_mhz: float, wanted: float) -> Iterator[PllSettings]:
     """EHXPLLL with the feedback from CLKOP: out = in * fb / ref, vco = out * op, 400-800 MHz."""
+    wanted = min(max(wanted, 3.125), 400)
     for ref in range(1, 129):
         if not 3.125 <= input_mhz / ref <= 400:
             continue
@@ -99,6 +100,7 @@ def _ecp5(input_mhz: float, wanted: float) -> Iterator[PllSettings]:
 
 def _ice40(input_mhz: float, wanted: float) -> Iterator[PllSettings]:
     """SB_PLL40_PAD, simple feedback: vco = in * (f+1) / (r+1), 533-1066 MHz, out = vco / 2**q."""
+    wanted = min(max(wanted, 16), 275)
     for divr in range(16):
         reference = input_mhz / (divr + 1)
         if not 10 <= reference <= 133:

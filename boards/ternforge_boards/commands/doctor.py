@@ -29,11 +29,12 @@ def doctor(
         raise typer.Exit(0 if healthy else 1)
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("tool", "found", "tested", "status", "what for"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, no_wrap=heading != "what for")
     for finding in findings:
         optional = finding.status == "missing" and not finding.required
         table.add_row(
-            finding.name, finding.version or "-", finding.tested,
+            finding.name, finding.version or "-",
+            "same" if finding.version == finding.tested else finding.tested,
             Text("optional" if optional else finding.status,
                  style="yellow" if optional else STYLES[finding.status]), finding.purpose,
         )

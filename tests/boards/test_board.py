@@ -1,0 +1,118 @@
+import json
+
+import pytest
+
+from ternforge.cli import run
+from ternforge.errors import UserError
+from ternforge_boards.board import board, boards
+from ternforge_boards.constraints import constraints, constraints_name
+
+BOARDS = list(boards().values())
+
+
+def test_registry_finds_the_files():
+    assert list(boards()) == sorted(boards())
+    assert {"icebreaker", "ulx3s-85f"} <= set(boards())
+    assert board("icebreaker").part == "iCE40UP5K-SG48"
+
+
+def test_unknown_board_offers_the_nearest():
+    with pytest.raises(UserError, match=r"^unknown board 'ulx3s-85': did you mean 'ulx3s-85f'\?$"):
+        board("ulx3s-85")
+
+
+def test_unknown_pin_offers_the_nearest():
+    with pytest.raises(UserError, match=r"^unknown port of board icebreaker 'uart_rxd': "
+                                        r"did you mean 'uart_rx' or 'uart_tx'\?$"):
+        board("icebreaker").pin("uart_rxd")
+
+
+@pytest.mark.parametrize("record", BOARDS, ids=lambda b: b.name)
+def test_record_is_complete(record):
+    ports = [pin.port for pin in record.pins]
+    sites = [pin.site for pin in record.pins]
+    assert len(set(ports)) == len(ports)
+    assert len(set(sites)) == len(sites)
+    assert {record.clock_port, "uart_rx", "uart_tx", "led[0]"} <= set(ports)
+    assert record.name == record.name.lower()
+    assert record.url.startswith("https://")
+    assert record.verified
+
+
+def test_memory_of_the_devices():
+    assert board("icebreaker").resources.memory_bytes == 128 * 1024 + 15 * 1024
+    assert board("ulx3s-85f").resources.memory_bytes == 208 * 2304
+
+
+@pytest.mark.parametrize(("name", "module", "platform"), [
+    ("ulx3s-85f", "amaranth_boards.ulx3s", "ULX3S_85F_Platform"),
+    ("icebreaker", "amaranth_boards.icebreaker", "ICEBreakerPlatform"),
+])
+def test_pins_agree_with_amaranth_boards(name, module, platform):
+    theirs = getattr(pytest.importorskip(module), platform)
+    resources = {(r.name, r.number): r for r in theirs.resources}
+
+    def site(resource, number=0, signal=None):
+        entry = resources[resource, number]
+        if signal is not None:
+            [entry] = [io for io in entry.ios if io.name == signal]
+        return entry.ios[0].names[0]
+
+    record = board(name)
+    clock = resources[theirs.default_clk, 0]
+    assert record.pin("clk").site == site(theirs.default_clk)
+    assert record.oscillator_mhz * 1e6 == clock.clock.frequency
+    assert record.pin("uart_rx").site == site("uart", signal="rx")
+    assert record.pin("uart_tx").site == site("uart", signal="tx")
+    assert record.pin("button").site == site("button")
+    leds = [pin for pin in record.pins if pin.port.startswith("led[")]
+    assert [pin.site for pin in leds] == [site("led", n) for n in range(len(leds))]
+    assert theirs.device.lower() in record.part.lower()
+
+
+def test_constraints_of_the_ecp5():
+    assert constraints_name(board("ulx3s-85f")) == "ulx3s-85f.lpf"
+    assert constraints(board("ulx3s-85f"), ["clk", "uart_rx", "led[0]"]) == (
+        "# Radiona ULX3S (ECP5-85F), LFE5U-85F-6BG381C\n"
+        'LOCATE COMP "clk" SITE "G2";\n'
+        'IOBUF PORT "clk" IO_TYPE=LVCMOS33;\n'
+        'LOCATE COMP "uart_rx" SITE "M1";\n'
+        'IOBUF PORT "uart_rx" IO_TYPE=LVCMOS33 PULLMODE=UP;\n'
+        'LOCATE COMP "led[0]" SITE "B2";\n'
+        'IOBUF PORT "led[0]" IO_TYPE=LVCMOS33 DRIVE=4;\n'
+        'FREQUENCY PORT "clk" 25 MHZ;\n'
+    )
+
+
+def test_constraints_of_the_ice40():
+    assert constraints_name(board("icebreaker")) == "icebreaker.pcf"
+    assert constraints(board("icebreaker"), ["uart_rx", "clk"], clock_mhz=40) == (
+        "# 1BitSquared iCEBreaker (iCE40 UP5K), iCE40UP5K-SG48\n"
+        "set_io clk 35\n"
+        "set_io -pullup yes uart_rx 6\n"
+        "set_frequency clk 40\n"
+    )
+
+
+def test_constraints_name_every_pin_unless_told():
+    text = constraints(board("icebreaker"))
+    assert all(f" {pin.port} {pin.site}\n" in text for pin in board("icebreaker").pins)
+
+
+def test_port_without_a_pin():
+    with pytest.raises(UserError, match=r"^the board icebreaker has no pin for the port 'sda' of "
+                                        r"the design: its ports are clk, uart_rx, .*, led\[1\]$"):
+        constraints(board("icebreaker"), ["clk", "sda"])
+
+
+def test_boards_command(capsys):
+    assert run(["boards", "--json"]) == 0
+    records = {b["name"]: b for b in json.loads(capsys.readouterr().out)["boards"]}
+    assert records["icebreaker"]["resources"]["spram"] == 4
+    assert records["ulx3s-85f"]["pins"][0] == {
+        "port": "clk", "site": "G2", "io": "LVCMOS33", "pull": "", "drive_ma": 0,
+        "inverted": False,
+    }
+    assert run(["boards"]) == 0
+    told = capsys.readouterr().out
+    assert "ulx3s-85f: Radiona ULX3S (ECP5-85F)" in told
