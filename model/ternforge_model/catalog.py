@@ -1,0 +1,87 @@
+"""Finding models: the shipped ones by name, any other by its folder."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ternforge.errors import UserError, suggestion
+
+from .checkpoint import load_tensors
+from .config import ModelConfig
+from .convert import convert
+from .program import Program
+from .recipe import shipped_folder
+from .tokenizer import ByteTokenizer
+
+__all__ = ["Model", "find_model", "open_model", "shipped_names"]
+
+_TENSORS = ("model.safetensors", "model.safetensors.index.json")
+
+
+def shipped_names() -> list[str]:
+    """Names of the models that are part of the distribution, sorted."""
+    folders = (path.parent for path in shipped_folder().glob("*/config.json"))
+    return sorted(folder.name for folder in folders if _holds_model(folder))
+
+
+def _holds_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _TENSORS)
+
+
+def find_model(model: str | Path) -> Path:
+    """Folder of a model, from the name of a shipped one or from a path.
+
+    Raises
+    ------
+    UserError
+        There is no such model, or the folder holds no checkpoint.
+    """
+    if str(model) in shipped_names():
+        return shipped_folder() / str(model)
+    folder = Path(model)
+    if not folder.is_dir():
+        raise UserError(f"unknown model {str(model)!r} (neither shipped nor a folder): "
+                        f"{suggestion(str(model), shipped_names())}")
+    if not _holds_model(folder):
+        raise UserError(f"folder {str(model)!r} holds no checkpoint ({' or '.join(_TENSORS)})")
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A model read from disk; the parts are made when first asked for."""
+
+    name: str  #: shipped name, or name of the folder
+    folder: Path  #: where it lies
+
+    @cached_property
+    def checkpoint(self) -> tuple[ModelConfig, dict[str, np.ndarray]]:
+        """Configuration and float32 tensors."""
+        return load_tensors(self.folder)
+
+    @property
+    def config(self) -> ModelConfig:
+        """Configuration."""
+        return self.checkpoint[0]
+
+    @cached_property
+    def tokenizer(self) -> ByteTokenizer:
+        """Tokenizer; of as many tokens as the model has."""
+        tokenizer = ByteTokenizer.from_json(self.folder / "tokenizer.json")
+        if tokenizer.vocab_size != self.config.vocab_size:
+            raise UserError(f"{self.folder / 'tokenizer.json'} must hold {self.config.vocab_size} "
+                            f"tokens as the model does, not {tokenizer.vocab_size}")
+        return tokenizer
+
+    @cached_property
+    def program(self) -> Program:
+        """Integer program; its calibration depends on the checkpoint alone."""
+        return convert(*self.checkpoint, name=self.name)
+
+
+def open_model(model: str | Path) -> Model:
+    """The model that :func:`find_model` finds."""
+    folder = find_model(model)
+    return Model(name=folder.resolve().name, folder=folder)
