@@ -218,7 +218,9 @@ class _Assembler:
         result: dict[str, int] = {}
         for word in words:
             name, equals, text = word.partition("=")
-            if not equals or name not in known:
+            if not equals:
+                raise self.error(f"a field must be given as name=value, not {word!r}")
+            if name not in known:
                 raise self.error(f"unknown field {name!r}: {suggestion(name, known)}")
             if name in result:
                 raise self.error(f"field {name!r} must be given once")

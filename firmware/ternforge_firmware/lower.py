@@ -117,7 +117,7 @@ def _lower(op: Op, allocation: Allocation, core: CoreConfig) -> Packet:
         return packet.load(allocation.vectors[op.dst], op.values, wide=op.wide, shift=op.shift)
     if isinstance(op, Quantise):
         return packet.quantise(
-            op.weights, sum_of=op.sum_of, codes=int(op.codes), shift=op.shift,
+            op.weights, sum_of=SumOf(op.sum_of), codes=int(op.codes), shift=op.shift,
             square_shift=op.square_shift, tiles=pack.tiles(op.weights.size, core.lanes),
             src=allocation.vectors[op.src], dst=allocation.vectors[op.dst])
     try:
@@ -130,8 +130,8 @@ def _lower(op: Op, allocation: Allocation, core: CoreConfig) -> Packet:
     if op.state is not None:
         addresses["state"] = allocation.states[op.state]
     return packet.matvec(
-        pack.pack(op.trits, core.lanes), function=op.function, scaled=int(op.scale is not None),
-        bounded=int(op.bounded), store=int(op.store), activation_shift=op.activation_shift,
+        pack.pack(op.trits, core.lanes), function=Function(op.function),
+        scaled=int(op.scale is not None), bounded=int(op.bounded), store=int(op.store), activation_shift=op.activation_shift,
         shift=op.shift, tiles=pack.tiles(op.fan_in, core.lanes), rows=op.rows,
         scale_mantissa=mantissa, scale_exponent=exponent & 0xFF, **addresses)
 

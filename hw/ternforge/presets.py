@@ -30,5 +30,5 @@ def core_preset(name: str) -> CoreConfig:
     """
     key = BOARDS.get(name, name)
     if key not in PRESETS:
-        raise unknown("core", name, [*PRESETS, *BOARDS])
+        raise unknown("board", name, [*BOARDS, *PRESETS])
     return PRESETS[key]

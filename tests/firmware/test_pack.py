@@ -9,7 +9,7 @@ from ternforge_firmware import pack
 
 def slow_pack(weights, lanes):
     """The layout of docs/integer-contract.md, one byte after the other."""
-    rows, fan_in = weights.shape
+    fan_in = weights.shape[1]
     tile = 5 * lanes
     beats = []
     for first in range(0, fan_in, tile):

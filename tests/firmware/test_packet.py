@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,7 +75,7 @@ def test_parse_is_the_inverse_of_to_beats(items):
     beats = np.concatenate([np.zeros((0, 8), np.uint8), *(item.to_beats(8) for item in items)])
     assert [item for _, item in parse(beats)] == items
     at = [start for start, _ in parse(beats)] + [len(beats)]
-    assert [b - a for a, b in zip(at, at[1:], strict=False)] == [item.beats(8) for item in items]
+    assert [b - a for a, b in pairwise(at)] == [item.beats(8) for item in items]
 
 
 def flipped(item, byte):
