@@ -131,8 +131,9 @@ def _lower(op: Op, allocation: Allocation, core: CoreConfig) -> Packet:
         addresses["state"] = allocation.states[op.state]
     return packet.matvec(
         pack.pack(op.trits, core.lanes), function=Function(op.function),
-        scaled=int(op.scale is not None), bounded=int(op.bounded), store=int(op.store), activation_shift=op.activation_shift,
-        shift=op.shift, tiles=pack.tiles(op.fan_in, core.lanes), rows=op.rows,
+        scaled=int(op.scale is not None), bounded=int(op.bounded), store=int(op.store),
+        activation_shift=op.activation_shift, shift=op.shift,
+        tiles=pack.tiles(op.fan_in, core.lanes), rows=op.rows,
         scale_mantissa=mantissa, scale_exponent=exponent & 0xFF, **addresses)
 
 

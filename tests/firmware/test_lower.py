@@ -12,8 +12,9 @@ from ternforge_firmware.allocate import FitError, allocate
 from ternforge_firmware.image import Image, ImageError
 from ternforge_firmware.lower import lower, lower_for, raise_
 from ternforge_firmware.packet import Packet
+from ternforge_model.convert import convert
 from ternforge_model.program import Load, Matvec, Quantise
-from ternforge_model.toy import random_program
+from ternforge_model.toy import random_checkpoint, random_program
 
 VARIANTS = {
     "plain": {},
@@ -90,7 +91,8 @@ SHIPPED = {
 @pytest.mark.parametrize("preset", SHIPPED)
 def test_shapes_of_the_shipped_models_fit(preset, record_property):
     (d, layers, m), beats = SHIPPED[preset]
-    image = lower(random_program(1, d=d, layers=layers, m=m, vocab=65), PRESETS[preset])
+    checkpoint = random_checkpoint(1, d=d, layers=layers, m=m, vocab=65)
+    image = lower(convert(*checkpoint, range(8)), PRESETS[preset])
     record_property("memory_bytes", image.memory().size)
     assert len(image.memory()) == beats <= PRESETS[preset].memory_beats
     image.check_core(PRESETS[preset])
