@@ -154,13 +154,11 @@ def test_interrupt_leaves_nothing(blinky, own_cache, tmp_path):
               progress=lambda step, line: print(step, flush=True))
     """)
     out = tmp_path / "out.bin"
-    process = subprocess.Popen([sys.executable, "-c", script, str(blinky), str(out)],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    while "nextpnr" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    with subprocess.Popen([sys.executable, "-c", script, str(blinky), str(out)],
+                          stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any("nextpnr" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
     assert process.returncode != 0
     assert not out.exists()
     assert left_over(own_cache) == []

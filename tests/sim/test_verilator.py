@@ -1,5 +1,4 @@
 import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -96,15 +95,13 @@ def test_interrupt_leaves_nothing(counter, own_cache, tmp_path):
                       progress=lambda text: print(text, flush=True))
     """)
     (tmp_path / "harness.cpp").write_text(HARNESS)
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script, str(counter), str(tmp_path / "harness.cpp")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
-    )
-    assert process.stdout is not None
-    while "compiles" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    process.communicate()
+        stdout=subprocess.PIPE, text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any("compiles" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
     assert process.returncode != 0
     assert [p.name for p in own_cache.iterdir() if not p.name.endswith(".lock")] == []
 
