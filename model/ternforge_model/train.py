@@ -171,6 +171,7 @@ def train(
     *,
     resume: bool = True,
     stop_after: int | None = None,
+    threads: int = 1,
     console: Console | None = None,
 ) -> TrainResult:
     """Train a model and write its folder.
@@ -192,6 +193,9 @@ def train(
         Continue from ``training-state.pt`` when there is one.
     stop_after : int or None
         Return after this many steps in this call, as Ctrl-C would.
+    threads : int
+        Threads of torch. Another number sums in another order and so gives another file; the
+        shipped models were trained with one.
     console : Console or None
         Where progress goes; ``None`` is stderr.
 
@@ -201,6 +205,7 @@ def train(
         The recipe or text is not valid, the vocabulary does not fit the text, or the state in
         ``out`` belongs to another recipe.
     """
+    torch.set_num_threads(threads)
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     tokens, tokenizer = load_text(text_path)
     if tokenizer.vocab_size != recipe.config.vocab_size:
@@ -320,9 +325,9 @@ def _main() -> int:
     parser.add_argument("--fresh", action="store_true", help="ignore a resumable state")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     try:
-        result = train(options.recipe, options.text, options.out, resume=not options.fresh)
+        result = train(options.recipe, options.text, options.out, resume=not options.fresh,
+                       threads=options.threads)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
