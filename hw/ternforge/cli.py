@@ -166,7 +166,7 @@ def _sentence(error: Exception) -> str | None:
 def _refused_value(error: Exception) -> str:
     """The value that an option's type refused, which typer's own message leaves out."""
     details: Any = getattr(error.__cause__, "errors", None)
-    return f", not {next(iter(details()))['input']!r}" if callable(details) else ""
+    return "" if details is None else f", not {details()[0]['input']!r}"
 
 
 def _exit_code(error: Exception) -> int:

@@ -148,7 +148,8 @@ def test_missing_tool_names_the_extra(blinky, monkeypatch, tmp_path):
 def test_interrupt_leaves_nothing(blinky, own_cache, tmp_path):
     script = textwrap.dedent("""
         import sys
-                from ternforge_boards.board import board
+        from pathlib import Path
+        from ternforge_boards.board import board
         from ternforge_boards.build import build
         build(Path(sys.argv[1]), board("icebreaker"), Path(sys.argv[2]), seeds=[1, 2],
               progress=lambda step, line: print(step, flush=True))
