@@ -29,7 +29,7 @@ from ternforge import isa
 from ternforge.errors import UserError, suggestion
 from ternforge.isa import Opcode
 
-from .image import Image, ImageError
+from .image import Image, ImageError, load_json
 from .lower import raise_
 from .packet import FIELD_ENUMS, Packet
 
@@ -195,8 +195,8 @@ class _Assembler:
 
     def load(self, text: str) -> Any:
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
+            return load_json(text)
+        except ValueError as error:
             raise self.error(f"what follows must be JSON: {error}") from None
 
     def on_section(self, word: str, rest: str) -> None:

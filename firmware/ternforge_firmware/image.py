@@ -34,8 +34,8 @@ from ternforge.output import atomic_file, write_bytes
 
 from .packet import HEADER_BYTES, Beats, Packet, header_beats, pack_header, parse, vector_fields
 
-__all__ = ["FORMAT_VERSION", "MAGIC", "SECTIONS", "Image", "ImageError", "Section", "read",
-           "write_mem"]
+__all__ = ["FORMAT_VERSION", "MAGIC", "SECTIONS", "Image", "ImageError", "Section",
+           "load_json", "read", "write_mem"]
 
 MAGIC = b"TERNFORG"
 FORMAT_VERSION = 1
@@ -205,16 +205,20 @@ class Image:
         texts = {}
         for section in SECTIONS[3:]:
             try:
-                texts[section] = json.loads(contents[section])
-            except (ValueError, RecursionError) as error:
+                texts[section] = load_json(contents[section])
+            except ValueError as error:
                 raise bad(section, f"it must hold JSON: {error}") from None
         try:
             image = cls(lanes=header["lanes"], elements=header["elements"], model=header["model"],
                         model_hash=header["hash"], embedding=packets["embedding"],
                         program=packets["program"], **texts)
+            directory = image.directory_beats
         except ValueError as error:
-            raise ImageError(f"image {name!r} is malformed: {error}") from None
-        if not np.array_equal(image.directory_beats, beats["directory"]):
+            section = str(error).partition(" ")[0]  # of what a constructor refuses
+            if section in SECTIONS:
+                raise bad(section, str(error)) from None
+            raise ImageError(f"image {name!r} is malformed in its header: {error}") from None
+        if not np.array_equal(directory, beats["directory"]):
             raise bad("directory", "it must agree with the embedding and program sections")
         if (len(image.embedding), len(image.program), len(image.memory())) != header["counts"]:
             raise ImageError(f"image {name!r} is malformed in its header at byte 16: the counts "
@@ -272,6 +276,18 @@ def _pack_directory(values: dict[str, int]) -> int:
 
 def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def load_json(text: str | bytes) -> Any:
+    """Parse JSON; what is not JSON, NaN included, is a :exc:`ValueError`."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _read_header(raw: bytes, name: str) -> tuple[dict[str, Any], list[Section]]:
@@ -339,7 +355,10 @@ def read(path: str | Path, core: CoreConfig | None = None) -> Image:
     """
     path = Path(path)
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(HEADER_LENGTH)
+            if raw.startswith(MAGIC):  # a foreign file may be endless
+                raw += file.read()
     except FileNotFoundError:
         raise ImageError(f"image {str(path)!r} must exist, but there is no such file") from None
     except IsADirectoryError:

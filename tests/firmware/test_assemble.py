@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ternforge.config import CoreConfig
@@ -60,6 +60,7 @@ values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allo
                       | st.dictionaries(names, inner, max_size=3), max_leaves=5)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=16),
        st.dictionaries(names, values, max_size=3), st.dictionaries(names, values, max_size=3),
        st.lists(values, min_size=1, max_size=1) | st.lists(values, max_size=3) | values,

@@ -170,12 +170,13 @@ def set_byte(at, value):
      ("is malformed in section 'embedding' at byte 328: packet 0 at beat 0: packet opcode must be "
       "one of 0 to 3, not 9")),
     ("embedding", lambda content: b"",
-     "is malformed: embedding must have at least one row"),
+     "is malformed in section 'embedding' at byte 328: embedding must have at least one row"),
     ("program", set_byte(1, 0xFF),
      ("is malformed in section 'program' at byte 376: packet 0 at beat 0: the payload of LOAD must "
       "fit, but it takes 32 beats and 3 are left")),
     ("program", lambda content: content[:-16],
-     "is malformed: program must have one END packet, at its end"),
+     ("is malformed in section 'program' at byte 376: program must have one END packet, at its "
+      "end")),
     ("program", lambda content: content[:-1],
      ("is malformed in section 'program' at byte 376: its length must be a multiple of lanes=8, "
       "not 39")),
@@ -183,7 +184,11 @@ def set_byte(at, value):
      ("is malformed in section 'tokenizer' at byte 416: it must hold JSON: Expecting property name "
       "enclosed in double quotes: line 1 column 2 (char 1)")),
     ("metadata", lambda content: b"[]",
-     "is malformed: metadata must be a JSON object, not []"),
+     ("is malformed in section 'metadata' at byte 418: metadata must be a JSON object, not []")),
+    ("metadata", lambda content: b'{"a":NaN}',
+     "is malformed in section 'metadata' at byte 418: it must hold JSON: NaN is not JSON"),
+    ("metadata", lambda content: b'{"a":' + b"[" * 100_000,
+     "is malformed in section 'metadata' at byte 418: it must hold JSON: it is nested too deeply"),
 ])
 def test_malformed_sections_are_refused_with_valid_sums(section, change, message, monkeypatch):
     raw = forge(section, change, monkeypatch)
@@ -214,6 +219,11 @@ def test_packets_that_form_no_image_are_refused(changes, message):
     with pytest.raises(ValueError) as error:
         tiny(**changes)
     assert str(error.value) == message
+
+
+def test_an_endless_foreign_file_is_refused():
+    with pytest.raises(ImageError, match=r"^'/dev/zero' is not a ternforge image: "):
+        read("/dev/zero")
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):

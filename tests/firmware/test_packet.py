@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ternforge.isa import Function, Opcode, SumOf, header_fields
@@ -70,6 +70,7 @@ def packets(draw, lanes=8):
     return Packet(op, fields, rng.integers(-top, top, fields["count"]))
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(packets(), max_size=5))
 def test_parse_is_the_inverse_of_to_beats(items):
     beats = np.concatenate([np.zeros((0, 8), np.uint8), *(item.to_beats(8) for item in items)])
