@@ -90,10 +90,10 @@ class VerilogDesign:
 
 
 def ports_of(component: wiring.Component) -> Iterator[tuple[str, object, Port]]:
-    """Flattened ports: name with ``__`` between levels, Amaranth value, description."""
+    """Flattened ports: name with ``_`` between levels, Amaranth value, description."""
     for path, member, value in component.signature.flatten(component):
         raw = value.as_value() if isinstance(value, ValueCastable) else value
-        name = "__".join(map(str, path))
+        name = "_".join(map(str, path))
         direction = "input" if member.flow == wiring.In else "output"
         yield name, raw, Port(name, direction, len(raw), raw.shape().signed)
 

@@ -91,24 +91,24 @@ struct Simulation {
     }
 
     void record() {
-        const uint32_t packet = top->trace__packet;
-        if (bits(top->trace__word, 0, 1)) {
-            const uint32_t word = uint32_t(bits(top->trace__word, 1, 16));
+        const uint32_t packet = top->trace_packet;
+        if (bits(top->trace_word, 0, 1)) {
+            const uint32_t word = uint32_t(bits(top->trace_word, 1, 16));
             for (uint32_t k = 0; k < elements; ++k)
                 events.push_back({cycle, packet, 0, word * elements + k,
-                                  sign_extend(bits(top->trace__word, 17 + 24 * k, 24), 24)});
+                                  sign_extend(bits(top->trace_word, 17 + 24 * k, 24), 24)});
         }
-        if (bits(top->trace__element, 0, 1))
-            events.push_back({cycle, packet, 0, uint32_t(bits(top->trace__element, 1, 16)),
-                              sign_extend(bits(top->trace__element, 17, 24), 24)});
-        if (bits(top->trace__state, 0, 1))
-            events.push_back({cycle, packet, 1, uint32_t(bits(top->trace__state, 1, 16)),
-                              sign_extend(bits(top->trace__state, 17, 16), 16)});
-        if (top->trace__codes_valid) {
+        if (bits(top->trace_element, 0, 1))
+            events.push_back({cycle, packet, 0, uint32_t(bits(top->trace_element, 1, 16)),
+                              sign_extend(bits(top->trace_element, 17, 24), 24)});
+        if (bits(top->trace_state, 0, 1))
+            events.push_back({cycle, packet, 1, uint32_t(bits(top->trace_state, 1, 16)),
+                              sign_extend(bits(top->trace_state, 17, 16), 16)});
+        if (top->trace_codes_valid) {
             if (code_packet != packet) code_packet = packet, code_index = 0;
             for (uint32_t k = 0; k < elements; ++k)
                 events.push_back({cycle, packet, 2, code_index++,
-                                  sign_extend(bits(top->trace__codes, 8 * k, 8), 8)});
+                                  sign_extend(bits(top->trace_codes, 8 * k, 8), 8)});
         }
     }
 };
@@ -164,40 +164,40 @@ int32_t ternforge_step(Simulation* s, uint32_t token, int reset, int trace, uint
     s->tracing = trace != 0;
     const uint64_t end = s->cycle + max_cycles;
     auto& top = *s->top;
-    top.tokens__payload = (token & 0xFFFF) | (reset ? 1u << 16 : 0);
-    top.tokens__valid = 1;
-    top.result__ready = 0;
+    top.tokens_payload = (token & 0xFFFF) | (reset ? 1u << 16 : 0);
+    top.tokens_valid = 1;
+    top.result_ready = 0;
     top.eval();
-    while (!top.tokens__ready) {
+    while (!top.tokens_ready) {
         if (s->cycle >= end) return -2;
         s->tick();
     }
     s->tick();
-    top.tokens__valid = 0;
+    top.tokens_valid = 0;
     top.eval();
-    while (!top.result__valid) {
-        if (top.status__fault) return s->tracing = false, -1;
+    while (!top.result_valid) {
+        if (top.status_fault) return s->tracing = false, -1;
         if (s->cycle >= end) return s->tracing = false, -2;
         s->tick();
     }
-    const int32_t result = top.result__payload;
+    const int32_t result = top.result_payload;
     s->tracing = false;
-    top.result__ready = 1;
+    top.result_ready = 1;
     s->tick();
-    top.result__ready = 0;
+    top.result_ready = 0;
     top.eval();
     return result;
 }
 
-uint32_t ternforge_token_cycles(const Simulation* s) { return s->top->status__cycles; }
+uint32_t ternforge_token_cycles(const Simulation* s) { return s->top->status_cycles; }
 
 void ternforge_saturations(const Simulation* s, uint32_t* five) {
-    for (unsigned k = 0; k < 5; ++k) five[k] = uint32_t(bits(s->top->status__saturations, 16 * k, 16));
+    for (unsigned k = 0; k < 5; ++k) five[k] = uint32_t(bits(s->top->status_saturations, 16 * k, 16));
 }
 
 void ternforge_ratio(const Simulation* s, int32_t* mantissa, int32_t* exponent) {
-    *mantissa = int32_t(bits(s->top->status__ratio, 0, 16));
-    *exponent = sign_extend(bits(s->top->status__ratio, 16, 8), 8);
+    *mantissa = int32_t(bits(s->top->status_ratio, 0, 16));
+    *exponent = sign_extend(bits(s->top->status_ratio, 16, 8), 8);
 }
 
 // Read `count` vector elements from `address` up.
