@@ -10,6 +10,10 @@ from ternforge_sim.bench import simulate
 class Clocked(wiring.Component):
     """A decoder with registered outputs: the bench wants a clock."""
 
+    byte: Signal
+    nonzero: Signal
+    sign: Signal
+
     def __init__(self):
         super().__init__({"byte": In(8), "nonzero": Out(5), "sign": Out(5)})
 

@@ -68,7 +68,9 @@ class TileBuffer(wiring.Component):
         config = self.config
         words = config.tile // config.elements  # of one tile
         depth = config.max_tiles * words
-        m.submodules.ram = ram = memory.Memory(shape=8 * config.elements, depth=depth, init=[])
+        # A read that collides with a write is never used: spare the logic that would order them.
+        m.submodules.ram = ram = memory.Memory(shape=8 * config.elements, depth=depth, init=[],
+                                               attrs={"no_rw_check": 1})
         write = ram.write_port()
         read = ram.read_port()
 
