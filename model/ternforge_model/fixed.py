@@ -44,10 +44,9 @@ def bit_length(value: ArrayLike) -> Ints:
 
 def isqrt(value: ArrayLike) -> Ints:
     """Floor of the square root of each integer in 0..2**52, as ``math.isqrt``."""
-    value = np.asarray(value, np.int64)
-    root = np.sqrt(value.astype(np.float64)).astype(np.int64)
-    root -= root * root > value  # the float root may have been rounded up to a whole number
-    return root + ((root + 1) ** 2 <= value)
+    # A correctly rounded root of such an integer never reaches the next whole number: r*r - 1 is
+    # at least 2**-27 below r < 2**26, half a unit in its last place is at most 2**-28.
+    return np.sqrt(np.asarray(value, np.float64)).astype(np.int64)
 
 
 def _shift(value: Ints, right: Ints) -> Ints:

@@ -21,7 +21,7 @@ TOYS = {
 }
 
 
-@pytest.fixture(scope="module", params=TOYS.values(), ids=TOYS)
+@pytest.fixture(scope="module", params=TOYS.values(), ids=list(TOYS))
 def toy(request):
     return random_checkpoint(7, **request.param)
 

@@ -51,14 +51,14 @@ SCALAR = {
 }
 VECTOR = {
     "rnd": fixed.rnd,
-    "saturate": np.vectorize(lambda v, bits: int(fixed.saturate(np.int64(v), bits))),
+    "saturate": np.vectorize(lambda v, bits: fixed.saturate(np.array([v]), bits)[0]),
     "normalise": fixed.normalise,
     "reciprocal": fixed.reciprocal,
     "code": vector_code,
     "ratio": lambda v, s: fixed.ratio(*fixed.normalise(v), s),
     "scale": np.vectorize(fixed.scale),
     "sigmoid": fixed.sigmoid,
-    "silu": np.vectorize(lambda a, shift: int(fixed.silu(np.int64(a), shift))),
+    "silu": np.vectorize(lambda a, shift: fixed.silu(np.array([a]), shift)[0]),
 }
 
 

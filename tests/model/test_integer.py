@@ -100,7 +100,7 @@ class Scalar:
         return self.clip("residual", operand + y, 24)
 
 
-@pytest.fixture(scope="module", params=TOYS.values(), ids=TOYS)
+@pytest.fixture(scope="module", params=TOYS.values(), ids=list(TOYS))
 def program(request) -> Program:
     return random_program(**request.param)
 

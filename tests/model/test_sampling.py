@@ -35,6 +35,10 @@ def test_sample_cuts_the_unit_interval_by_softmax():
             assert sample(acc, ONE, 1.0, 2.0, Fixed(u)) == token
 
 
+def test_sample_never_takes_a_token_without_probability():
+    assert sample(np.array([-9999, -9999, 0]), ONE, 1.0, 1.0, Fixed(0.0)) == 2
+
+
 def test_sample_survives_huge_logits():
     assert sample(np.array([-(1 << 23), 1 << 23]), ONE, 1e6, 1e-3, Fixed(0.5)) == 1
 
