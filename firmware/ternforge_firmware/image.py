@@ -85,9 +85,10 @@ class Image:
     metadata: dict[str, Any] = field(default_factory=dict)  #: see :mod:`.lower`
 
     def __post_init__(self):
-        if not 0 < len(self.model.encode()) <= 64 or not self.model.isprintable():
-            raise ValueError("model name must be 1 to 64 printable bytes, not "
-                             f"{self.model!r}")
+        name = self.model
+        if not 0 < len(name.encode()) <= 64 or not name.isprintable() or name != name.strip():
+            raise ValueError("model name must be 1 to 64 printable bytes without space around, not "
+                             f"{name!r}")
         if len(self.model_hash) != 64 or set(self.model_hash) - set("0123456789abcdef"):
             raise ValueError(f"model hash must be 64 hexadecimal digits, not {self.model_hash!r}")
         CoreConfig(lanes=self.lanes, elements=self.elements)
@@ -99,9 +100,10 @@ class Image:
         ends = [n for n, packet in enumerate(self.program) if packet.op is Opcode.END]
         if ends != [len(self.program) - 1]:
             raise ValueError("program must have one END packet, at its end")
-        for name in ("tokenizer", "metadata"):
-            if not isinstance(getattr(self, name), dict):
-                raise ValueError(f"{name} must be a JSON object, not {getattr(self, name)!r}")
+        for section in SECTIONS[3:]:
+            if not isinstance(getattr(self, section), dict):
+                raise ValueError(f"{section} must be a JSON object, not "
+                                 f"{getattr(self, section)!r}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Image) and self.to_bytes() == other.to_bytes()

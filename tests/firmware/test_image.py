@@ -206,8 +206,9 @@ def test_wrong_counts_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"model": ""}, "model name must be 1 to 64 printable bytes, not ''"),
-    ({"model": "ä" * 33}, f"model name must be 1 to 64 printable bytes, not {'ä' * 33!r}"),
+    *[({"model": name},
+       f"model name must be 1 to 64 printable bytes without space around, not {name!r}")
+      for name in ("", "ä" * 33, "a ", "a\n")],
     ({"model_hash": "AB" * 32}, f"model hash must be 64 hexadecimal digits, not {'AB' * 32!r}"),
     ({"lanes": 7}, "CoreConfig.lanes must be even, not 7"),
     ({"embedding": ()}, "embedding must have at least one row"),
