@@ -1,6 +1,7 @@
 """Place and route with nextpnr, and packing into the file that the device loads."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,13 +130,20 @@ def place(netlist: Netlist, board: Board, seed: int, jobs: Jobs, *, clock_mhz: f
 
 
 def _why(output: str, board: Board, status: int) -> str:
+    """One sentence from nextpnr's log: what the device has too little of, else its first error."""
+    counts = re.findall(r"(?m)^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", output)
+    names = {cell: name for name, cell in UTILISATION[board.family].items()}
+    over = [f"{used} {names.get(cell, cell)} of {available}" for cell, used, available in counts
+            if int(used) > int(available)]
+    if over:
+        return f"the design does not fit on {board.name}: it needs {', '.join(over)}"
     errors = [line.removeprefix("ERROR: ").strip() for line in output.splitlines()
               if line.startswith("ERROR")]
     if not errors:
         return f"nextpnr failed with exit status {status} and gave no reason"
-    hint = ""
-    if "Unable to place cell" in errors[0] or "no BELs remaining" in errors[0]:
-        hint = f": the design does not fit on {board.title}"
+    full = [f"{int(used) * 100 // int(available)} % of {names[cell]}"
+            for cell, used, available in counts if cell in names and int(used) > 0]
+    hint = f" (the design takes {', '.join(full)})" if full and "lace" in errors[0] else ""
     return f"nextpnr failed: {errors[0]}{hint}"
 
 

@@ -11,6 +11,7 @@ from platformdirs import user_cache_dir
 
 from ternforge.errors import UserError
 from ternforge.process import ToolError
+from ternforge_boards import nextpnr
 from ternforge_boards.board import board
 from ternforge_boards.build import TimingError, build
 from ternforge_boards.nextpnr import Clock, Placement, parse_report
@@ -163,6 +164,30 @@ def test_interrupt_leaves_nothing(blinky, own_cache, tmp_path):
     assert process.returncode != 0
     assert not out.exists()
     assert left_over(own_cache) == []
+
+
+TOO_LARGE = """\
+Info: Device utilisation:
+Info: \t         ICESTORM_LC:    5470/   5280   103%
+Info: \t        ICESTORM_RAM:      31/     30   103%
+ERROR: Unable to place cell 'x', no BELs remaining to implement cell type 'ICESTORM_LC'
+"""
+TOO_DENSE = """\
+Info: \t         ICESTORM_LC:    5200/   5280    98%
+ERROR: failed to place chain starting at cell 'y'
+"""
+
+
+@pytest.mark.parametrize(("log", "message"), [
+    (TOO_LARGE,
+     "the design does not fit on icebreaker: it needs 5470 lut of 5280, 31 block_ram of 30"),
+    (TOO_DENSE,
+     "nextpnr failed: failed to place chain starting at cell 'y' (the design takes 98 % of lut)"),
+    ("ERROR: bad pin\nERROR: 1 error\n", "nextpnr failed: bad pin"),
+    ("", "nextpnr failed with exit status 3 and gave no reason"),
+])
+def test_failure_of_nextpnr_is_one_sentence(log, message):
+    assert nextpnr._why(log, board("icebreaker"), 3) == message
 
 
 def test_report_is_read():

@@ -67,6 +67,54 @@ def test_library_counts(counter, own_cache):
     assert not list(own_cache.glob("*.partial"))
 
 
+TRACED = r"""
+#include "Vcounter.h"
+#include "verilated.h"
+#ifdef TRACE_FST
+#include "verilated_fst_c.h"
+using Trace = VerilatedFstC;
+#else
+#include "verilated_vcd_c.h"
+using Trace = VerilatedVcdC;
+#endif
+extern "C" void trace(const char* path) {
+    VerilatedContext context;
+    context.traceEverOn(true);
+    Vcounter top{&context};
+    Trace file;
+    top.trace(&file, 99);
+    file.open(path);
+    for (int time = 0; time < 20; time++) {
+        top.clk = time & 1;
+        top.rst = time < 4;
+        top.eval();
+        file.dump(time);
+    }
+    file.close();
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "start"), [("vcd", b"$"), ("fst", b"\0\0")])
+def test_waveforms(counter, own_cache, tmp_path, kind, start):
+    if kind == "fst" and not verilator.fst_available():
+        pytest.skip("lz4 and zlib are not installed")
+    path = build_library([counter], "counter", TRACED, trace=kind)
+    wave = tmp_path / f"wave.{kind}"
+    ctypes.CDLL(str(path)).trace(str(wave).encode())
+    assert wave.read_bytes().startswith(start)
+    assert wave.stat().st_size > 100
+
+
+def test_fst_without_its_libraries_is_one_sentence(counter, monkeypatch):
+    monkeypatch.setattr(verilator, "fst_available", lambda: False)
+    with pytest.raises(UserError, match=r"^writing FST needs the headers of lz4 and zlib \(on "
+                                        r"Debian: apt-get install liblz4-dev zlib1g-dev\): "
+                                        r"install them, or ask for VCD$"):
+        build_library([counter], "counter", HARNESS, trace="fst")
+
+
 def test_content_decides(counter, own_cache, monkeypatch):
     keys = []
     monkeypatch.setattr(verilator, "cached", lambda kind, key, fill: keys.append(key) or own_cache)
