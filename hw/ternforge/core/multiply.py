@@ -66,8 +66,9 @@ class Multiplier(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        a = Signal(self.a_shape)
-        b = Signal(self.b_shape)
+        # Registers without reset, which a multiplier block can take in.
+        a = Signal(self.a_shape, reset_less=True)
+        b = Signal(self.b_shape, reset_less=True)
         m.d.sync += [a.eq(self.a), b.eq(self.b)]
         factor = b
         if self.a_shape.signed and not self.b_shape.signed:
@@ -77,22 +78,23 @@ class Multiplier(wiring.Component):
         # Low chunk of 15 bits, which is non-negative as a signed 16-bit operand.
         cut = _BLOCK_BITS - 1 if self._split else 0
         high_product = Signal(signed(len(a) - cut + _BLOCK_BITS) if self.a_shape.signed
-                              else self.product_shape)
+                              else self.product_shape, reset_less=True)
         high = a[cut:].as_signed() if self.a_shape.signed else a
         m.d.sync += high_product.eq(high * factor)
         total = high_product
         if self._split:
-            low_product = Signal(signed(2 * _BLOCK_BITS - 1))
+            low_product = Signal(signed(2 * _BLOCK_BITS - 1), reset_less=True)
             m.d.sync += low_product.eq(Cat(a[:cut], C(0, 1)).as_signed() * factor)
             total = Cat(low_product[:cut], high_product + (low_product >> cut)).as_signed()
         if self._correct:
-            top = Signal(self.a_shape)
+            top = Signal(self.a_shape, reset_less=True)
             m.d.sync += top.eq(Mux(b[-1], a, 0))
             total = total + (top << (_BLOCK_BITS - 1))
         if self.latency == 3:
-            m.d.sync += self.product.eq(total)
-        else:
-            m.d.comb += self.product.eq(total)
+            combined = Signal(self.product_shape, reset_less=True)
+            m.d.sync += combined.eq(total)
+            total = combined
+        m.d.comb += self.product.eq(total)
         return m
 
 
@@ -162,7 +164,7 @@ class RoundShift(wiring.Component):
             return Mux(self.shift[bit], value >> count, value)
 
         # Stage 1: by multiples of 16.
-        coarse = Signal(signed(self.in_bits + 1))
+        coarse = Signal(signed(self.in_bits + 1), reset_less=True)
         value = Cat(C(0, 1), self.value).as_signed()
         for bit in reversed(range(fine_bits, self.shift_bits)):
             value = shift_right(value, 1 << bit, bit)
@@ -180,9 +182,9 @@ class RoundShift(wiring.Component):
                 value = value[:keep].as_signed()
         if len(value) < window:
             value = Cat(value, value[-1].replicate(window - len(value))).as_signed()
-        shifted = Signal(signed(window))
-        overflows = Signal()
-        negative = Signal()
+        shifted = Signal(signed(window), reset_less=True)
+        overflows = Signal(reset_less=True)
+        negative = Signal(reset_less=True)
         m.d.sync += [shifted.eq(value), overflows.eq(overflow), negative.eq(coarse[-1])]
         m.d.comb += self.doubled.eq(shifted)
 
