@@ -5,10 +5,11 @@ constants for LOAD and QUANTISE, packed ternary weights for MATVEC. Packets stan
 execution order; one token is one replay (design, section 3).
 """
 
+from amaranth.hdl import Module, Value
 from amaranth.lib import data, enum
 
 __all__ = ["DIRECTORY", "HEADER_BITS", "HEADERS", "MAGIC", "Function", "Opcode", "SumOf", "decode",
-           "encode", "header_fields"]
+           "encode", "gather", "header_fields"]
 
 HEADER_BITS = 128
 MAGIC = 0x7F46  #: first 16 bits of the image directory
@@ -144,3 +145,10 @@ def decode(word: int) -> tuple[Opcode, dict[str, int]]:
     if fields.pop("reserved"):
         raise ValueError(f"reserved bits of a {op.name} header must be 0")
     return op, fields
+
+
+def gather(m: Module, word: Value, beat: Value, index: Value) -> None:
+    """Store ``beat`` as part ``index`` of the 16-byte ``word``, in the ``sync`` domain."""
+    for part in range(-(-len(word) // len(beat))):
+        with m.If(index == part):
+            m.d.sync += word[part * len(beat):(part + 1) * len(beat)].eq(beat)

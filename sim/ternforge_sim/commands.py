@@ -13,7 +13,7 @@ from ternforge.output import print_json
 from ternforge.presets import core_preset
 from ternforge_firmware.image import Image
 from ternforge_firmware.image import read as read_image
-from ternforge_firmware.lower import lower
+from ternforge_firmware.lower import lower_for
 from ternforge_model.catalog import open_model
 from ternforge_model.tokenizer import ByteTokenizer
 
@@ -43,12 +43,11 @@ def open_image(board: str, model: str | None, image: Path | None) -> Image:
     """The image to run: read from a file, or made from a model for the board's core."""
     if (model is None) == (image is None):
         raise UserError("give either --model or --image")
-    core = core_preset(board)
     if image is not None:
-        return read_image(image, core)
+        return read_image(image, core_preset(board))
     assert model is not None
     found = open_model(model)
-    return lower(found.program, core, found.tokenizer)
+    return lower_for(found.program, board, found.tokenizer)
 
 
 def encode_prompt(tokenizer: ByteTokenizer, prompt: str) -> list[int]:

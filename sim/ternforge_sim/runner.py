@@ -17,7 +17,8 @@ from ternforge.verilog import generate
 
 from .verilator import build_library
 
-__all__ = ["EVENT", "Step", "VerilatedCore", "accelerator_verilog", "build_simulator"]
+__all__ = ["EVENT", "Step", "VerilatedCore", "accelerator_verilog", "build_simulator",
+           "generator_key"]
 
 #: One traced write: kind 0 is the vector RAM, 1 the state RAM, 2 the codes.
 EVENT = np.dtype([("cycle", "<u8"), ("packet", "<u4"), ("kind", "<u4"), ("address", "<u4"),
@@ -48,7 +49,7 @@ class Step:
     events: np.ndarray
 
 
-def _sources_key() -> str:
+def generator_key() -> str:
     """Hash of the generator itself: its output may be reused while this stays the same."""
     import ternforge
     folder = Path(ternforge.__file__).parent
@@ -60,7 +61,7 @@ def accelerator_verilog(config: CoreConfig) -> Path:
     def fill(folder: Path):
         generate(Accelerator(config), "accelerator").write(folder)
 
-    key = content_key("accelerator", repr(config), _sources_key())
+    key = content_key("accelerator", repr(config), generator_key())
     return cached("verilog", key, fill) / "accelerator.v"
 
 

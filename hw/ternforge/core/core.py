@@ -115,10 +115,10 @@ class Core(wiring.Component):
         m.submodules.tile = tile = TileBuffer(config)
         m.submodules.lanes = lanes = DotProduct(config)
         m.submodules.accumulator = accumulator = Accumulator(config)
-        m.submodules.scale = scale = ScaleUnit()
+        m.submodules.scale_unit = scale = ScaleUnit()
         m.submodules.epilogue = epilogue = Epilogue(config)
-        m.submodules.vectors = vectors = VectorRam(config)
-        m.submodules.states = states = StateRam(config)
+        m.submodules.vector_ram = vectors = VectorRam(config)
+        m.submodules.state_ram = states = StateRam(config)
 
         m.d.comb += [self.read_address.eq(fetch.read_address), fetch.read_data.eq(self.read_data)]
         connect(m, fetch.o, sequencer.i)
@@ -228,16 +228,14 @@ class Core(wiring.Component):
                     m.next = "IDLE"
         m.d.comb += self.status.busy.eq(~fsm.ongoing("IDLE"))
 
-        # Saturation counters.
-        events = dict(zip(SITES, (
-            quantiser.saturated.product, quantiser.saturated.square, epilogue.saturated.rescale,
-            epilogue.saturated.gate, epilogue.saturated.residual), strict=True))
-        for index, site in enumerate(SITES):
-            counter = Signal(16, name=f"saturated_{site}")
-            total = Signal(17, name=f"saturated_{site}_next")
-            m.d.comb += [self.status.saturations[index].eq(counter),
-                         total.eq(counter + events[site])]
-            m.d.sync += counter.eq(Mux(total[16], 0xFFFF, total))
+        # Saturation counters. The top bit of a sum stops its counter at 65535.
+        events = (quantiser.saturated.product, quantiser.saturated.square,
+                  epilogue.saturated.rescale, epilogue.saturated.gate, epilogue.saturated.residual)
+        for index, (site, event) in enumerate(zip(SITES, events, strict=True)):
+            counter = Signal(17, name=f"saturated_{site}")
+            m.d.comb += self.status.saturations[index].eq(counter | counter[16].replicate(16))
+            with m.If(~counter[16]):
+                m.d.sync += counter.eq(counter + event)
             with m.If(fetch.start & self.tokens.p.reset):
                 m.d.sync += counter.eq(0)
 

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import CoreConfig
-from ..isa import HEADER_BITS, HEADERS, Opcode
+from ..isa import HEADER_BITS, HEADERS, Opcode, gather
 from .lanes import DotProduct
 
 __all__ = ["Sequencer"]
@@ -91,10 +91,7 @@ class Sequencer(wiring.Component):
             with m.State("HEADER"):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(self.i.valid):
-                    if config.beat_bits >= HEADER_BITS:
-                        m.d.sync += header.eq(self.i.payload[:HEADER_BITS])
-                    else:
-                        m.d.sync += header.eq(Cat(header[config.beat_bits:], self.i.payload))
+                    gather(m, header, self.i.payload, taken)
                     m.d.sync += taken.eq(taken + 1)
                     with m.If(taken == config.header_beats - 1):
                         m.d.sync += taken.eq(0)

@@ -5,7 +5,7 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import CoreConfig
-from ..isa import DIRECTORY, HEADER_BITS, MAGIC
+from ..isa import DIRECTORY, MAGIC, gather
 
 __all__ = ["Fetch"]
 
@@ -15,7 +15,7 @@ class Fetch(wiring.Component):
 
     After ``start`` it reads the directory, then the embedding row of ``token``, then the program
     from its first beat on, without end. ``stop`` drops what was read ahead. One beat per cycle
-    while ``o.ready`` is high; the first beat comes about ``3 * latency + header_beats`` cycles after
+    while ``o.ready`` is high; the first beat comes about ``3 * latency + header_beats + 24`` cycles after
     ``start``.
 
     Parameters
@@ -62,8 +62,9 @@ class Fetch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        depth = self.latency + 2
-        m.submodules.fifo = queue = fifo.SyncFIFO(width=self.config.beat_bits, depth=depth)
+        # One more than the reads on their way would do; block RAM is deeper than that anyway.
+        depth = max(self.latency + 4, 16)
+        m.submodules.fifo = queue = fifo.SyncFIFOBuffered(width=self.config.beat_bits, depth=depth)
 
         # Requests: a read is issued only if its beat will find room in the queue.
         issue = Signal()
@@ -78,7 +79,7 @@ class Fetch(wiring.Component):
 
         directory = Signal(DIRECTORY)
         token = Signal(16)
-        product = Signal(24)
+        step = Signal(range(16))
         remaining = Signal(16)
         taken = Signal(range(self.config.header_beats + 1))
         available = Signal()
@@ -96,21 +97,24 @@ class Fetch(wiring.Component):
             with m.State("DIRECTORY"):
                 m.d.comb += [issue.eq(available & (remaining != 0)), queue.r_en.eq(1)]
                 with m.If(queue.r_rdy):
-                    bits = self.config.beat_bits
-                    if bits >= HEADER_BITS:
-                        m.d.sync += directory.eq(queue.r_data[:HEADER_BITS])
-                    else:
-                        m.d.sync += directory.eq(Cat(directory.as_value()[bits:], queue.r_data))
+                    gather(m, directory.as_value(), queue.r_data, taken)
                     m.d.sync += taken.eq(taken + 1)
                 with m.If(taken == self.config.header_beats):
                     m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += product.eq(token * directory.stride)
-                m.next = "ADDRESS"
+                m.d.sync += [address.eq(0), step.eq(0)]
+                m.next = "MULTIPLY"
                 with m.If((directory.magic != MAGIC) | (token >= directory.vocab_size)):
                     m.next = "FAULT"
+            with m.State("MULTIPLY"):  # token * stride, a bit of the token per cycle
+                m.d.sync += [
+                    address.eq((address << 1) + Mux(token[-1], directory.stride, 0)),
+                    token.eq(token << 1), step.eq(step + 1),
+                ]
+                with m.If(step == len(token) - 1):
+                    m.next = "ADDRESS"
             with m.State("ADDRESS"):
-                m.d.sync += [address.eq(directory.embedding + product),
+                m.d.sync += [address.eq(address + directory.embedding),
                              remaining.eq(directory.stride)]
                 m.next = "EMBEDDING"
             with m.State("EMBEDDING"):

@@ -77,7 +77,8 @@ class OnChipMemory(wiring.Component):
             raise ValueError(f"OnChipMemory init must be at most {config.memory_beats} beats, "
                              f"not {len(init)}")
         self.config, self.init, self.banks = config, tuple(init), banks_of(config)
-        self.latency = 2 if len(self.banks) == 1 else 3
+        self.registered = len(self.banks) > 2
+        self.latency = 3 if self.registered else 1
         width = config.beat_bits
         super().__init__({
             "read_address": In(24), "read_data": Out(width), "write": In(memory_write(width)),
@@ -85,34 +86,51 @@ class OnChipMemory(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        address = Signal(24)
-        write = Signal(memory_write(self.config.beat_bits))
-        m.d.sync += [
-            address.eq(Mux(self.write.enable, self.write.address, self.read_address)),
-            write.eq(self.write),
-        ]
+        # Few banks are addressed and joined at once; many need registers on both sides.
+        write = self.write
+        if self.registered:
+            address, write = Signal(24), Signal(self.write.shape())
+            m.d.sync += [write.eq(self.write), address.eq(Mux(self.write.enable, self.write.address,
+                                                              self.read_address))]
+        else:
+            address = Mux(write.enable, write.address, self.read_address)
         outputs = []
         for index, bank in enumerate(self.banks):
-            start = bank.start
             ram = memory.Memory(shape=self.config.beat_bits, depth=bank.depth,
-                                init=self.init[start:start + bank.depth],
+                                init=self.init[bank.start:bank.start + bank.depth],
                                 attrs={"ram_style": bank.style})
             m.submodules[f"bank_{index}"] = ram
             read_port, write_port = ram.read_port(), ram.write_port()
-            hit = (address >= start) & (address < start + bank.depth)
+            hit = self._hit(address, index)
+            local = address if self._aligned(bank) else address - bank.start
             m.d.comb += [
-                read_port.addr.eq(address - start), write_port.addr.eq(address - start),
+                read_port.addr.eq(local), write_port.addr.eq(local),
                 read_port.en.eq(hit & ~write.enable),
                 write_port.en.eq(hit & write.enable), write_port.data.eq(write.data),
             ]
             outputs.append((hit, read_port.data))
         if len(outputs) == 1:
             m.d.comb += self.read_data.eq(outputs[0][1])
-        else:
-            hits = Signal(len(outputs))
-            m.d.sync += hits.eq(Cat(hit for hit, _ in outputs))
-            masked = [Mux(hits[k], word, 0) for k, (_, word) in enumerate(outputs)]
-            while len(masked) > 1:
-                masked = [a | b for a, b in zip(masked[::2], [*masked[1::2], 0], strict=False)]
+            return m
+        hits = Signal(len(outputs))
+        m.d.sync += hits.eq(Cat(hit for hit, _ in outputs))
+        masked = [Mux(hits[k], word, 0) for k, (_, word) in enumerate(outputs)]
+        while len(masked) > 1:
+            masked = [a | b for a, b in zip(masked[::2], [*masked[1::2], 0], strict=False)]
+        if self.registered:
             m.d.sync += self.read_data.eq(masked[0])
+        else:
+            m.d.comb += self.read_data.eq(masked[0])
         return m
+
+    @staticmethod
+    def _aligned(bank: Bank) -> bool:
+        """Whether the low bits of an address are the address in the bank."""
+        return bank.start % (1 << (bank.depth - 1).bit_length()) == 0
+
+    def _hit(self, address: Value, index: int) -> Value:
+        """Whether ``address`` lies in a bank; the last also takes what lies behind it."""
+        bank = self.banks[index]
+        above = address >= bank.start if bank.start else C(1)
+        return above if index == len(self.banks) - 1 else (
+            above & (address < bank.start + bank.depth))

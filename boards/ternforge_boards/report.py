@@ -1,0 +1,86 @@
+"""``report.json`` of a build: what was measured, and how it prints."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ternforge.errors import UserError
+from ternforge_boards.build import BuildResult
+from ternforge_boards.handoff import Design
+from ternforge_boards.board import board as find_board
+
+__all__ = ["FORMAT", "make_report", "print_build", "read_report"]
+
+FORMAT = 1  #: version of the file
+
+
+def make_report(design: Design, result: BuildResult, cycles: dict[str, Any]) -> dict[str, Any]:
+    """All figures of a build as plain data.
+
+    LUT, FF, block RAM, DSP and Fmax come from nextpnr, cycles from simulation; ``tokens_per_second``
+    is the clock of the core over the cycles per token.
+    """
+    return {
+        "format": FORMAT,
+        "board": design.board.name,
+        "model": design.image.model,
+        "model_hash": design.image.model_hash,
+        "core": vars(design.core),
+        "core_mhz": design.core_mhz,
+        **asdict(result),
+        **cycles,
+        "tokens_per_second": design.core_mhz * 1e6 / cycles["cycles_per_token"],
+    }
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read a ``report.json``, or the one in a folder.
+
+    Raises
+    ------
+    UserError
+        If there is none, or it is not one of ours.
+    """
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {str(file)!r}: {error.strerror}; make one with "
+                        "`ternforge build`") from None
+    except ValueError:
+        raise UserError(f"{str(file)!r} is not a report: it must be JSON") from None
+    if not isinstance(report, dict) or report.get("format") != FORMAT:
+        raise UserError(f"{str(file)!r} is not a report of format {FORMAT}: make it again with "
+                        "`ternforge build`")
+    return report
+
+
+def print_build(report: dict[str, Any], console: Console | None = None) -> None:
+    """The report as a table, with the share of the device that is used."""
+    resources = find_board(report["board"]).resources
+    table = Table(title=f"{report['model']} on {report['board']} ({report['device']})")
+    for title in ("what", "value", "of the device", "from"):
+        table.add_column(title, justify="right" if title == "value" else "left")
+
+    def used(name: str, count: int, available: int) -> None:
+        table.add_row(name, f"{count:,}", f"{count / available:.0%}" if available else "", "nextpnr")
+
+    used("LUT4", report["lut"], resources.lut)
+    used("flip-flops", report["ff"], resources.ff)
+    used("block RAM", report["block_ram"], resources.block_ram)
+    used("DSP", report["dsp"], resources.dsp)
+    if resources.spram:
+        used("single-port RAM", report["spram"], resources.spram)
+    table.add_row("Fmax", f"{report['fmax_mhz']:.1f} MHz",
+                  f"constraint {report['constrained_mhz']:.1f} MHz", f"nextpnr, seed {report['seed']}")
+    table.add_row("cycles per token", f"{report['cycles_per_token']:.0f}",
+                  f"{report['weight_stream_share']:.1%} of the weight-stream limit", "simulation")
+    table.add_row("tokens/s", f"{report['tokens_per_second']:.0f}",
+                  f"at {report['core_mhz']:g} MHz", "clock / cycles")
+    exact = "bit-exact" if report["bit_exact"] else "NOT bit-exact"
+    table.add_row("tokens checked", str(report["checked_tokens"]), exact, "simulation")
+    (console or Console()).print(table)
