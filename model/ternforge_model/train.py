@@ -171,7 +171,7 @@ def train(
     *,
     resume: bool = True,
     stop_after: int | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     console: Console | None = None,
 ) -> TrainResult:
     """Train a model and write its folder.
@@ -193,9 +193,9 @@ def train(
         Continue from ``training-state.pt`` when there is one.
     stop_after : int or None
         Return after this many steps in this call, as Ctrl-C would.
-    threads : int
-        Threads of torch. Another number sums in another order and so gives another file; the
-        shipped models were trained with one.
+    threads : int or None
+        Threads of torch; ``None`` leaves its setting. Another number sums in another order and so
+        gives another file; the shipped models were trained with one.
     console : Console or None
         Where progress goes; ``None`` is stderr.
 
@@ -205,7 +205,8 @@ def train(
         The recipe or text is not valid, the vocabulary does not fit the text, or the state in
         ``out`` belongs to another recipe.
     """
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     tokens, tokenizer = load_text(text_path)
     if tokenizer.vocab_size != recipe.config.vocab_size:
