@@ -5,6 +5,13 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ternforge.config import CoreConfig
+from ternforge.core.accumulate import Accumulator
+from ternforge.core.activation import Activation
+from ternforge.core.argmax import Argmax
+from ternforge.core.multiply import RoundShift
+from ternforge.core.rescale import Rescale
+from ternforge.core.scale import SCALE
+from ternforge.core.vector_ram import element_write
 from ternforge.isa import HEADERS, Function, Opcode
 from ternforge.numerics import (
     ACTIVATION_BITS,
@@ -13,13 +20,6 @@ from ternforge.numerics import (
     STATE_BITS,
     VECTOR_BITS,
 )
-
-from .accumulate import Accumulator
-from .multiply import RoundShift
-from .rescale import Rescale
-from .scale import SCALE
-from .sigmoid import Sigmoid
-from .vector_ram import element_write
 
 __all__ = ["Epilogue"]
 
@@ -31,33 +31,34 @@ _FINISH = 4 + RoundShift.latency
 class Epilogue(wiring.Component):
     """The seven functions of a MATVEC packet, exactly as the integer contract defines them.
 
-    One row per cycle with any gaps between rows; never stalls. A row retires
-    :meth:`latency` cycles after it came, always the same for one function.
+    One row per cycle with any gaps between rows; never stalls. A row retires :meth:`latency` cycles
+    after it came, always the same for one function.
 
-    All functions but one share one product: ``rnd(H * 2**15 + X * (C - H), 15)`` with ``C - H`` of
-    17 bits is the blend of both FORGET (``X = 1 - s``, ``C`` the bound, ``H`` one) and RECURRENCE
-    (``X = 1 - f``, ``C`` the candidate, ``H`` the state); the gates take ``rnd(X * C, shift)`` with
-    ``H = 0``, and SILU is a gate with ``X`` one half. RESIDUAL and LOGITS use the sum alone.
+    All functions but two share one product: the blends of FORGET and RECURRENCE are
+    ``rnd(H * 2**15 + X * (C - H), 15)``, where FORGET has the bound for H, one for C and s for X,
+    and RECURRENCE the state for H, the candidate for C and ``1 - f`` for X. The gates are
+    ``rnd(X * C, shift)``, and SILU is a gate with one half for X. RESIDUAL and LOGITS use the sum
+    of C and the rescaled row alone.
 
-    ==========================  =======  ======  =====  ===========  ========
-    stage                       FORGET   REC.    GATE   MULTIPLY     RESIDUAL
-                                         SILU                        LOGITS
-    ==========================  =======  ======  =====  ===========  ========
-    accumulator in              0        0       0      0            0
-    rescaled                    6        6       6      6            6
-    activation registered       7        7       1
-    sigmoid                     12       12      6
-    silu                                 15      9
-    combine: ``X``, ``C - H``   12       15      9      9            6
-    multiplier operands         13       16      10     10           7
-    product                     14       17      11     11           8
-    plus ``H``                  15       18      12     12           9
-    rounded, written            19       22      16     16           13
-    ==========================  =======  ======  =====  ===========  ========
+    ==================================  ======  ==========  =======  ========  ========
+    cycle                               FORGET  RECURRENCE  OUTPUT_  MULTIPLY  RESIDUAL
+                                                SILU        GATE               LOGITS
+    ==================================  ======  ==========  =======  ========  ========
+    accumulator comes                   0       0           0        0         0
+    rescaled                            6       6           6        6         6
+    argument of the activation          7       7           2
+    sigmoid                             10      10          5
+    silu                                        13          8
+    X, C - H, H taken                   10      13          8        8         6
+    operands of the multiplier taken    11      14          9        9         7
+    product taken                       12      15          10       10        8
+    sum taken                           13      16          11       11        9
+    rounded, written, retired           17      20          15       15        13
+    ==================================  ======  ==========  =======  ========  ========
 
     Rows of a packet must come in the order 0, 1, 2, ...: addresses are counted, not carried along.
-    Both read ports stand at the next row that is due and are read again in every cycle, so an
-    operand may be written up to two cycles before its row is combined.
+    Both read addresses stand at the next row that is due, from the cycle after ``start`` on; an
+    operand is read in the cycle before it is taken.
 
     Operands must lie in their ranges: a bound in 0..32767, a forget gate in 1..32768, the operand
     of MULTIPLY in 16 bits signed.
@@ -126,12 +127,13 @@ class Epilogue(wiring.Component):
 
     @staticmethod
     def combine_cycle(function: Function) -> int:
-        """Cycle of the combining stage, counted from the row's arrival."""
-        y = Rescale.latency
-        activated = 1 + Sigmoid.latency  # from the activation's choice to sigmoid; silu is 3 later
-        return {Function.FORGET: y + activated, Function.RECURRENCE: y + activated + 3,
-                Function.SILU: y + activated + 3, Function.OUTPUT_GATE: activated + 3,
-                Function.MULTIPLY: activated + 3}.get(function, y)
+        """Cycle in which a row meets its operand, counted from its arrival."""
+        argument, gate = Rescale.latency + 1, 2 + Activation.silu_latency
+        return {Function.FORGET: argument + Activation.sigmoid_latency,
+                Function.RECURRENCE: argument + Activation.silu_latency,
+                Function.SILU: argument + Activation.silu_latency,
+                Function.OUTPUT_GATE: gate,
+                Function.MULTIPLY: gate}.get(function, Rescale.latency)
 
     @classmethod
     def latency(cls, function: Function) -> int:
@@ -140,163 +142,151 @@ class Epilogue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, function = self.config, self.header.function
+        header, function = self.header, self.header.function
+
+        # Decoded in the cycle of start and held like the header.
+        def flag(name: str, value: Value) -> Signal:
+            held = Signal(value.shape(), name=name)
+            m.d.sync += held.eq(value)
+            return held
 
         def is_one(*functions: Function) -> Value:
-            chosen = Signal(name="is_" + "_or_".join(f.name.lower() for f in functions))
-            m.d.comb += chosen.eq(Cat(function == f for f in functions).any())
-            return chosen
+            return Cat(function == f for f in functions).any()
 
-        forget, recurrence = is_one(Function.FORGET), is_one(Function.RECURRENCE)
-        output_gate, silu_only = is_one(Function.OUTPUT_GATE), is_one(Function.SILU)
-        logits, residual = is_one(Function.LOGITS), is_one(Function.RESIDUAL)
-        gate = is_one(Function.OUTPUT_GATE, Function.MULTIPLY)
-        sum_only = is_one(Function.RESIDUAL, Function.LOGITS)
-        blend = is_one(Function.FORGET, Function.RECURRENCE)
+        forget = flag("forget", is_one(Function.FORGET))
+        recurrence = flag("recurrence", is_one(Function.RECURRENCE))
+        blend = flag("blend", is_one(Function.FORGET, Function.RECURRENCE))
+        half = flag("half", is_one(Function.SILU))
+        from_state = flag("from_state", is_one(Function.OUTPUT_GATE))
+        gate = flag("gate", is_one(Function.OUTPUT_GATE, Function.MULTIPLY))
+        sum_only = flag("sum_only", is_one(Function.RESIDUAL, Function.LOGITS))
+        residual = flag("residual", is_one(Function.RESIDUAL))
+        logits = flag("logits", is_one(Function.LOGITS))
+        to_vector = flag("to_vector", ~is_one(Function.RECURRENCE, Function.LOGITS)
+                         | is_one(Function.LOGITS) & header.store)
+        bound = flag("bound", is_one(Function.FORGET) & header.bounded)
+        state = flag("state", is_one(Function.RECURRENCE) & ~self.start_of_sequence)
+        operand = flag("operand", is_one(Function.MULTIPLY, Function.RESIDUAL))
 
         # Which rows stand where: bit k is set k + 1 cycles after a row came.
-        taps = {f: self.combine_cycle(f) for f in Function}
-        flight = Signal(max(taps.values()))
-        m.d.sync += flight.eq(Cat(self.i.valid, flight))
-        combine = Signal()
+        taps = {f: self.combine_cycle(f) - 1 for f in Function}
+        flight, soon = Signal(max(taps.values())), Signal()
+        combine, finish = Signal(), Signal(_FINISH)
         with m.Switch(function):
             for f, cycle in taps.items():
                 with m.Case(f):
-                    m.d.comb += combine.eq(flight[cycle - 1])
-        finish = Signal(_FINISH)
-        m.d.sync += finish.eq(Cat(combine, finish))
+                    m.d.comb += soon.eq(flight[cycle - 1])
+        m.d.sync += [flight.eq(Cat(self.i.valid, flight)), combine.eq(soon),
+                     finish.eq(Cat(combine, finish))]
         with m.If(self.start):
-            m.d.sync += [flight.eq(0), finish.eq(0)]
+            m.d.sync += [flight.eq(0), combine.eq(0), finish.eq(0)]
         done = finish[-1]
 
-        # Rescale.
-        m.submodules.rescale = rescale = Rescale(config)
+        # Rescale; clip to 16 bits.
+        m.submodules.rescale = rescale = Rescale(self.config)
         m.d.comb += [rescale.acc.eq(self.i.p.acc), rescale.scale.eq(self.scale),
-                     rescale.scaled.eq(self.header.scaled & ~logits)]
+                     rescale.scaled.eq(header.scaled & ~logits)]
         rescaled = flight[Rescale.latency - 1]
+        wide, clip = rescale.wide, rescale.narrow_saturated
         m.d.sync += self.saturated.rescale.eq(
-            rescaled & Mux(sum_only, rescale.wide_saturated & residual, rescale.narrow_saturated))
+            rescaled & ~logits & Mux(residual, rescale.wide_saturated, clip))
+        high = clip & ~wide[-1]
+        low = clip & wide[-1]
+        narrow = Cat(wide[:ACTIVATION_BITS - 1] | high.replicate(ACTIVATION_BITS - 1), wide[-1])
+        y = Signal(signed(ACTIVATION_BITS), reset_less=True)
+        m.d.sync += y.eq(narrow)
+        with m.If(low):
+            m.d.sync += y[:-1].eq(0)
 
-        # Activation: y, or the state.
+        # Activation of y, or of the state.
+        m.submodules.activation = activation = Activation()
         argument = Signal(signed(ACTIVATION_BITS), reset_less=True)
-        m.d.sync += argument.eq(Mux(output_gate, self.state_read_data, rescale.narrow))
-        m.submodules.sigmoid = sigmoid = Sigmoid()
-        m.d.comb += [sigmoid.t.eq(argument), sigmoid.shift.eq(self.header.activation_shift),
-                     sigmoid.complement.eq(forget)]
-        factor = argument
-        for k in range(Sigmoid.latency + 1):
-            later = Signal(signed(ACTIVATION_BITS), name=f"argument_{k}", reset_less=True)
-            m.d.sync += later.eq(factor)
-            factor = later
-        sigmoid_q = Signal(signed(SIGMOID_FRACTION + 1), reset_less=True)
-        activated = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
-        half_up = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
-        m.d.sync += [sigmoid_q.eq(sigmoid.s), activated.eq(factor * sigmoid_q),
-                     half_up.eq(activated + (SIGMOID_ONE // 2))]
-        silu = half_up[SIGMOID_FRACTION:SIGMOID_FRACTION + ACTIVATION_BITS].as_signed()
-
-        # y until the state's silu is there.
-        y = rescale.narrow
-        for k in range(self.combine_cycle(Function.OUTPUT_GATE) - Rescale.latency):
-            later = Signal(signed(ACTIVATION_BITS), name=f"y_{k}", reset_less=True)
+        m.d.sync += argument.eq(Mux(from_state, self.state_read_data, narrow))
+        with m.If(low & ~from_state):
+            m.d.sync += argument[:-1].eq(0)
+        m.d.comb += [activation.t.eq(argument), activation.shift.eq(header.activation_shift),
+                     activation.sigmoid_only.eq(forget)]
+        for cycle in range(self.combine_cycle(Function.OUTPUT_GATE) - Rescale.latency - 1):
+            later = Signal(signed(ACTIVATION_BITS), name=f"y_{cycle}", reset_less=True)
             m.d.sync += later.eq(y)
             y = later
 
-        # Combine.
-        x = Signal(signed(ACTIVATION_BITS), reset_less=True)
-        base = Signal(signed(VECTOR_BITS))  # C
-        subtracted = Signal(signed(VECTOR_BITS))  # ~H, or y to be added
-        kept = Signal(signed(STATE_BITS + 1), reset_less=True)  # H
-        difference = Signal(signed(VECTOR_BITS + 1), reset_less=True)
-        state = Signal(signed(STATE_BITS))
-        m.d.comb += state.eq(Mux(self.start_of_sequence, 0, self.state_read_data))
-        with m.Switch(function):
-            with m.Case(Function.FORGET):
-                m.d.sync += [x.eq(sigmoid.s), kept.eq(SIGMOID_ONE)]
-                m.d.comb += [base.eq(Mux(self.header.bounded, self.vector_read_data, 0)),
-                             subtracted.eq(~SIGMOID_ONE)]
-            with m.Case(Function.RECURRENCE):
-                m.d.sync += [x.eq((-self.vector_read_data)[:SIGMOID_FRACTION]), kept.eq(state)]
-                m.d.comb += [base.eq(silu), subtracted.eq(~state)]
-            with m.Case(Function.OUTPUT_GATE):
-                m.d.sync += x.eq(y)
-                m.d.comb += [base.eq(silu), subtracted.eq(-1)]
-            with m.Case(Function.SILU):
-                m.d.sync += x.eq(SIGMOID_ONE // 2)
-                m.d.comb += [base.eq(silu), subtracted.eq(-1)]
-            with m.Case(Function.MULTIPLY):
-                m.d.sync += x.eq(y)
-                m.d.comb += [base.eq(self.vector_read_data), subtracted.eq(-1)]
-            with m.Case(Function.RESIDUAL):
-                m.d.sync += x.eq(0)
-                m.d.comb += [base.eq(self.vector_read_data), subtracted.eq(rescale.wide)]
-            with m.Default():
-                m.d.sync += x.eq(0)
-                m.d.comb += [base.eq(0), subtracted.eq(rescale.wide)]
-        m.d.sync += difference.eq(base + subtracted + ~sum_only)
+        # Take X, C - H, H.
+        def pick(shape, *choices: tuple[Value, Value]) -> Signal:
+            chosen = Signal(shape)
+            for when, value in choices:
+                with m.If(when):
+                    m.d.comb += chosen.eq(value)
+            return chosen
 
-        # Product. A blend takes the difference without its last bit, which comes in with H.
+        vector = self.vector_read_data
+        base = pick(signed(VECTOR_BITS), (bound, ~vector), (operand, vector),
+                    (recurrence | from_state | half, activation.silu))
+        added = pick(signed(VECTOR_BITS), (forget, C(SIGMOID_ONE)), (state, ~self.state_read_data),
+                     (sum_only, wide))
+        x = Signal(signed(ACTIVATION_BITS), reset_less=True)
+        kept = Signal(signed(STATE_BITS), reset_less=True)
+        difference = Signal(signed(VECTOR_BITS + 1), reset_less=True)
+        other = pick(ACTIVATION_BITS, (forget, activation.sigmoid), (gate, y),
+                     (half, C(SIGMOID_ONE // 2)))
+        m.d.sync += [
+            x.eq(Mux(recurrence, (-vector)[:SIGMOID_FRACTION], other)),
+            kept.eq(pick(STATE_BITS, (bound, vector), (state, self.state_read_data))),
+            difference.eq(base + added + (bound | state)),
+        ]
+
+        # Product. A blend takes the difference without its last bit, which joins H.
         operand_x = Signal.like(x)
         operand_d = Signal(signed(ACTIVATION_BITS), reset_less=True)
         product = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
-        addend = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
-        addend_later, total = Signal.like(addend), Signal.like(addend)
+        # Kept whole, so that the register behind it has 32 bits and moves into the block.
+        addend = Signal(signed(2 * ACTIVATION_BITS), reset_less=True, attrs={"keep": 1})
+        addend_later = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
+        total = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
         odd = Mux(difference[0], x[1:SIGMOID_FRACTION], 0)
         m.d.sync += [
             operand_x.eq(x),
             operand_d.eq(Mux(blend, difference[1:], difference)),
             product.eq(operand_x * operand_d),
-            addend.eq(Mux(blend, Cat(odd, kept).as_signed(), Mux(sum_only, difference, 0))),
+            addend.eq(pick(addend.shape(), (blend, Cat(odd, kept).as_signed()),
+                           (sum_only, difference))),
             addend_later.eq(addend),
             total.eq(product + addend_later),
         ]
         m.submodules.round = round_ = RoundShift(len(total), VECTOR_BITS)
-        m.d.comb += round_.value.eq(total)
-        with m.If(gate):
-            m.d.comb += round_.shift.eq(self.header.shift)
-        with m.Elif(blend | silu_only):
-            m.d.comb += round_.shift.eq(SIGMOID_FRACTION - 1)
+        shift = flag("shift", Mux(is_one(Function.OUTPUT_GATE, Function.MULTIPLY), header.shift,
+                                  Mux(is_one(Function.RESIDUAL, Function.LOGITS), 0,
+                                      SIGMOID_FRACTION - 1)))
+        m.d.comb += [round_.value.eq(total), round_.shift.eq(shift)]
 
         # Write.
+        m.submodules.argmax = argmax = Argmax(self.config.acc_bits)
         m.d.comb += [
             self.retired.eq(done),
             self.saturated.gate.eq(done & gate & round_.saturated),
             self.saturated.residual.eq(done & residual & round_.saturated),
             self.vector_write.data.eq(round_.result), self.state_write.data.eq(round_.result),
-            self.vector_write.enable.eq(done & ~recurrence & (~logits | self.header.store)),
+            self.vector_write.enable.eq(done & to_vector),
             self.state_write.enable.eq(done & recurrence),
+            argmax.clear.eq(self.start & is_one(Function.LOGITS)),
+            argmax.valid.eq(done & logits), argmax.value.eq(round_.result),
+            self.token.eq(argmax.token),
         ]
-        self._addresses(m, combine, done, output_gate, recurrence)
-        self._argmax(m, done & logits, round_.result)
-        return m
 
-    def _addresses(self, m: Module, combine: Value, done: Value, output_gate: Value,
-                   recurrence: Value):
-        """Count rows where they read and where they write."""
+        # Addresses.
+        def counter(name: str, size: int, first: Value, advance: Value) -> Signal:
+            row = Signal(min(16, (size - 1).bit_length()), name=name)
+            m.d.sync += row.eq(Mux(self.start, first, row + advance))
+            return row
+
         depth = max(self.config.vector_depth, self.config.state_depth)
-
-        def counter(name: str, size: int, first: Value, advance: Value) -> tuple[Signal, Signal]:
-            width = min(16, (size - 1).bit_length())
-            now, following = Signal(width, name=name), Signal(width, name=f"{name}_next")
-            m.d.comb += following.eq(Mux(self.start, first, now + advance))
-            m.d.sync += now.eq(following)
-            return now, following
-
-        _, vector = counter("vector_row", self.config.vector_depth, self.header.operand, combine)
-        _, state = counter("state_row", self.config.state_depth, self.header.state,
-                           Mux(output_gate, self.i.valid, combine))
-        write, _ = counter("write_row", depth,
-                           Mux(recurrence, self.header.state, self.header.dst), done)
-        m.d.comb += [self.vector_read_address.eq(vector), self.state_read_address.eq(state),
-                     self.vector_write.address.eq(write), self.state_write.address.eq(write)]
-
-    def _argmax(self, m: Module, valid: Value, value: Value):
-        """Keep the first of the largest values."""
-        best = Signal(signed(self.config.acc_bits), reset_less=True)
-        row, empty = Signal(16), Signal()
-        with m.If(valid):
-            m.d.sync += [row.eq(row + 1), empty.eq(0)]
-            with m.If(empty | (value[:len(best)].as_signed() > best)):
-                m.d.sync += [best.eq(value), self.token.eq(row)]
-        with m.If(self.start & (self.header.function == Function.LOGITS)):
-            m.d.sync += [row.eq(0), empty.eq(1), self.token.eq(0)]
+        first = Mux(is_one(Function.RECURRENCE), header.state, header.dst)
+        write = counter("write_row", depth, first, done)
+        m.d.comb += [
+            self.vector_read_address.eq(counter("vector_row", self.config.vector_depth,
+                                                header.operand, soon)),
+            self.state_read_address.eq(counter("state_row", self.config.state_depth, header.state,
+                                               Mux(from_state, self.i.valid, soon))),
+            self.vector_write.address.eq(write), self.state_write.address.eq(write),
+        ]
+        return m

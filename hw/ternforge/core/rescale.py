@@ -14,23 +14,23 @@ __all__ = ["Rescale"]
 
 
 class Rescale(wiring.Component):
-    """``saturate(rnd(acc * mantissa, shift))``, or ``saturate(acc)``, to 24 and to 16 bits.
+    """``saturate(rnd(acc * mantissa, shift), 24)``, or ``acc``.
 
     One row per cycle, :attr:`latency` cycles after ``acc``; never stalls and carries no ``valid``.
     One unsigned multiplier for magnitude times mantissa: one block as long as the magnitude has no
     more bits than the block. Exact for every accumulator, scale and shift.
 
-    A negative product is ``~(n * m + m - 1)`` with ``n = ~acc``, so that no carry chain stands
-    before the multiplier and the one behind it can be the block's own.
+    A negative product ``-p`` is taken as the complement of ``p - 1``, so that the sum behind the
+    multiplier has no carry of its own and fits into the multiplier block.
 
-    =====  ==========================================
+    =====  ==========================
     cycle  what its registers take
-    =====  ==========================================
-    0      one's complement magnitude, mantissa, sign
+    =====  ==========================
+    0      magnitude, mantissa, sign
     1      product
-    2      plus ``m - 1`` if negative
+    2      less one if negative
     3..5   :class:`RoundShift`
-    =====  ==========================================
+    =====  ==========================
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ class Rescale(wiring.Component):
     Attributes
     ----------
     latency : int
-        Cycles from ``acc`` to the results: 6. The clip to 16 bits is combinational behind the last
-        register.
+        Cycles from ``acc`` to the result: 6.
 
     Members
     -------
     acc : :py:`In(signed(config.acc_bits))`
+        Accumulator; not the most negative number of its width, which no row can reach.
     scaled : :py:`In(1)`
         Multiply; held while rows are under way, as is ``scale``.
     scale : :py:`In(SCALE)`
@@ -54,10 +54,8 @@ class Rescale(wiring.Component):
         Result of 24 bits.
     wide_saturated : :py:`Out(1)`
         ``wide`` was clipped.
-    narrow : :py:`Out(signed(16))`
-        Result of 16 bits.
     narrow_saturated : :py:`Out(1)`
-        ``narrow`` was clipped.
+        ``wide`` exceeds 16 bits, also if it was clipped itself.
     """
 
     latency = 6
@@ -67,7 +65,6 @@ class Rescale(wiring.Component):
     scale: data.View
     wide: Signal
     wide_saturated: Signal
-    narrow: Signal
     narrow_saturated: Signal
 
     def __init__(self, config: CoreConfig):
@@ -78,7 +75,7 @@ class Rescale(wiring.Component):
         super().__init__({
             "acc": In(signed(config.acc_bits)), "scaled": In(1), "scale": In(SCALE),
             "wide": Out(signed(VECTOR_BITS)), "wide_saturated": Out(1),
-            "narrow": Out(signed(ACTIVATION_BITS)), "narrow_saturated": Out(1),
+            "narrow_saturated": Out(1),
         })
 
     def elaborate(self, platform):
@@ -90,19 +87,18 @@ class Rescale(wiring.Component):
         magnitude = Signal(self.config.acc_bits - 1, reset_less=True)
         factor = Signal(16, reset_less=True)
         negative = Signal(3, reset_less=True)
+        below = self.acc[-1]
         m.d.sync += [
-            magnitude.eq(self.acc ^ self.acc[-1].replicate(len(self.acc))),
+            magnitude.eq(Mux(below, -self.acc, self.acc)),
             factor.eq(mantissa),
-            negative.eq(Cat(self.acc[-1] & (~self.scaled | self.scale.mantissa[-1]), negative)),
+            negative.eq(Cat(below & (~self.scaled | self.scale.mantissa[-1]), negative)),
         ]
 
         # Cycle 1 and 2.
         product = Signal(len(magnitude) + len(factor), reset_less=True)
-        correction = Signal(len(factor), reset_less=True)
         corrected = Signal.like(product)
         m.d.sync += [product.eq(magnitude * factor),
-                     correction.eq(Mux(negative[0], mantissa - 1, 0)),
-                     corrected.eq(product + correction)]
+                     corrected.eq(product + negative[1].replicate(len(product)))]
 
         m.submodules.round = round_ = RoundShift(len(product) + 1, VECTOR_BITS)
         sign = negative[2]
@@ -112,10 +108,5 @@ class Rescale(wiring.Component):
             self.wide.eq(round_.result), self.wide_saturated.eq(round_.saturated),
         ]
         above = self.wide[ACTIVATION_BITS - 1:]
-        clip = Signal()
-        top = (1 << (ACTIVATION_BITS - 1)) - 1
-        m.d.comb += [
-            clip.eq(above.any() & ~above.all()), self.narrow_saturated.eq(clip),
-            self.narrow.eq(Mux(clip, Mux(self.wide[-1], ~top, top), self.wide[:ACTIVATION_BITS])),
-        ]
+        m.d.comb += self.narrow_saturated.eq(above.any() & ~above.all())
         return m
