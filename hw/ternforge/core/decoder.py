@@ -11,8 +11,13 @@ class TritDecoder(wiring.Component):
     """Unpack the five trits of a byte into nonzero and sign bits.
 
     Combinational, three levels of four-input logic. The code (:mod:`ternforge.trits`) is chosen
-    so that this takes about 18 four-input tables instead of a hundred. The result for the 13
-    unused bytes is undefined.
+    so that this takes 18 four-input tables (16 without masked signs) instead of a hundred. The
+    result for the 13 unused bytes is undefined.
+
+    Parameters
+    ----------
+    masked : bool
+        Signs are 0 where the trit is zero. Otherwise they are undefined there.
 
     Members
     -------
@@ -21,19 +26,21 @@ class TritDecoder(wiring.Component):
     nonzero : :py:`Out(5)`
         Bit k is set if trit k is not zero.
     sign : :py:`Out(5)`
-        Bit k is set if trit k is minus one.
+        Bit k is set if trit k is minus one. See ``masked`` for zero trits.
     """
 
     byte: Signal
     nonzero: Signal
     sign: Signal
 
-    def __init__(self):
+    def __init__(self, *, masked: bool = True):
+        self.masked = masked
         super().__init__({"byte": In(8), "nonzero": Out(5), "sign": Out(5)})
 
     def elaborate(self, platform):
         m = Module()
         b = self.byte
+        signs = Signal(5)
 
         # The 11 escape says that a pair is (0,0); the other pair's code then stands in b[5:3].
         escape = Signal()
@@ -52,8 +59,8 @@ class TritDecoder(wiring.Component):
             m.d.comb += [
                 self.nonzero[2 * k].eq(valid & ~(one & which)),
                 self.nonzero[2 * k + 1].eq(valid & ~(one & ~which)),
-                self.sign[2 * k].eq(valid & ~(one & which) & pair[0]),
-                self.sign[2 * k + 1].eq(valid & which & (~one | pair[0])),
+                signs[2 * k].eq(pair[0]),
+                signs[2 * k + 1].eq(Mux(one, pair[0], which)),
             ]
 
         # Trit 4 is b[7:6], or in an escape b[1:0], or if that is 11 as well b[4:3].
@@ -61,6 +68,7 @@ class TritDecoder(wiring.Component):
         m.d.comb += [
             single.eq(Mux(b[0:2].all(), b[3:5], b[0:2])),
             self.nonzero[4].eq(Mux(escape, single.any(), b[6:8].any())),
-            self.sign[4].eq(Mux(escape, single[1], b[7])),
+            signs[4].eq(Mux(escape, single[1], b[7])),
+            self.sign.eq(signs & self.nonzero if self.masked else signs),
         ]
         return m

@@ -32,9 +32,10 @@ class _Node:
 class DotProduct(wiring.Component):
     """Sum of ``5 * lanes`` products of a packed ternary weight and an int8 code.
 
-    A product is the code, inverted for weight -1, masked for weight 0; the one that completes the
+    A product is the code, masked for weight 0, inverted for weight -1; the one that completes the
     negation enters the adder tree as carry of an adder. The sum is exact for codes from -127 to
     127. One beat per cycle; a result follows its beat after ``latency`` cycles; never stalls.
+    With 8 lanes it takes 0.9k logic cells of an iCE40, with 40 lanes 4.6k tables of an ECP5.
 
     Parameters
     ----------
@@ -96,16 +97,17 @@ class DotProduct(wiring.Component):
             m.d.sync += s.eq(value)
             return s
 
-        # Select: (code ^ sign) & nonzero.
+        # Select: the code or 0, inverted by the sign. An inverted 0 and its one add up to 0, so
+        # that the sign of a zero trit does not matter.
         nodes = []
         for lane in range(self.config.lanes):
-            m.submodules[f"decoder_{lane}"] = decoder = TritDecoder()
+            m.submodules[f"decoder_{lane}"] = decoder = TritDecoder(masked=False)
             m.d.comb += decoder.byte.eq(self.i.p.data.word_select(lane, 8))
             for k in range(TRITS_PER_BYTE):
                 code = self.codes[TRITS_PER_BYTE * lane + k]
                 term = Signal(signed(8), name=f"term_{TRITS_PER_BYTE * lane + k}")
-                m.d.comb += term.eq((code ^ decoder.sign[k].replicate(8))
-                                    & decoder.nonzero[k].replicate(8))
+                m.d.comb += term.eq((code & decoder.nonzero[k].replicate(8))
+                                    ^ decoder.sign[k].replicate(8))
                 nodes.append(_Node(term, 1, decoder.sign[k]))
 
         # Tree: each adder takes one of the lacking ones as its carry. There is one more of them
