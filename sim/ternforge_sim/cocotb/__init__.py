@@ -1,0 +1,1 @@
+"""cocotb benches on the generated Verilog: what is simulated is what is synthesised."""
