@@ -136,7 +136,6 @@ def test_help_of_a_verb_ends_with_its_example(verbs, capsys):
 
 def test_every_entry_point_resolves_and_has_help(capsys):
     for name, entry in cli._verbs().items():
-        pytest.importorskip(entry.module)
         assert cli._summary(entry), f"{name} has no docstring"
         assert run([name, "--help"]) == 0
         assert f"Example: ternforge {name}" in capsys.readouterr().out
