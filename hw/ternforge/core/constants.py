@@ -60,7 +60,7 @@ class ConstantFeed(wiring.Component):
         per_beat = {False: self.config.lanes // count, True: self.config.lanes // 2 // count}
         beat = Signal(self.config.beat_bits)
         held = Signal(range(per_beat[False] + 1))  # words left in the beat
-        due = Signal(16)  # words left in the packet
+        due = Signal(range(self.config.vector_depth // count + 1))  # words left in the packet
         wide = Signal()
         moved = Signal()
         m.d.comb += [

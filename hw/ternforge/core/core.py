@@ -155,7 +155,8 @@ class Core(wiring.Component):
         ]
 
         # Loads: constants into the vector RAM, shifted.
-        words_due, load_word = Signal(16), Signal(16)
+        words = range(config.vector_depth // config.elements + 1)
+        words_due, load_word = Signal(words), Signal(words)
         low = config.elements.bit_length() - 1
         m.d.comb += [
             constants.start.eq(sequencer.load_start | sequencer.quantise_start),

@@ -46,7 +46,8 @@ class StateRam(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.ram = ram = memory.Memory(shape=signed(STATE_BITS), init=[],
-                                               depth=self.config.state_depth)
+                                               depth=self.config.state_depth,
+                                               attrs={"no_rw_check": 1})
         read, write = ram.read_port(), ram.write_port()
         m.d.comb += [
             read.addr.eq(self.read_address), self.read_data.eq(read.data),

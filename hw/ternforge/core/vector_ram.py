@@ -28,8 +28,8 @@ def element_write(bits: int = VECTOR_BITS) -> data.StructLayout:
 class VectorRam(wiring.Component):
     """``vector_depth`` elements in ``elements`` banks.
 
-    One read and one write per cycle. Read data stands one cycle after the address; a read in the
-    cycle of a write to the same word returns the old word, the next cycle's read the new one.
+    One read and one write per cycle. Read data stands one cycle after the address; no unit
+    uses what it reads in the cycle of a write to the same word, so that is left open.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ class VectorRam(wiring.Component):
         m.d.sync += selected.eq(self.read_address[:low])
         m.d.comb += self.read_element.eq(self.read_word[selected])
         for index in range(count):
-            bank = memory.Memory(shape=signed(VECTOR_BITS), depth=depth, init=[])
+            bank = memory.Memory(shape=signed(VECTOR_BITS), depth=depth, init=[],
+                                 attrs={"no_rw_check": 1})
             m.submodules[f"bank_{index}"] = bank
             read, write = bank.read_port(), bank.write_port()
             m.d.comb += [

@@ -1,11 +1,12 @@
 """Streams one token's beats: directory, embedding row, program."""
 
 from amaranth import *
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import CoreConfig
 from ..isa import DIRECTORY, MAGIC, gather
+from .queue import BlockQueue
 
 __all__ = ["Fetch"]
 
@@ -62,30 +63,33 @@ class Fetch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # One more than the reads on their way would do; block RAM is deeper than that anyway.
-        depth = max(self.latency + 4, 16)
-        m.submodules.fifo = queue = fifo.SyncFIFOBuffered(width=self.config.beat_bits, depth=depth)
+        bits = (self.config.memory_beats - 1).bit_length()
+        depth = max(16, 1 << (self.latency + 4).bit_length())
+        m.submodules.queue = queue = BlockQueue(self.config.beat_bits, depth)
 
         # Requests: a read is issued only if its beat will find room in the queue.
         issue = Signal()
         flight = Signal(self.latency)  # reads under way, oldest in the top bit
-        credits = Signal(range(depth + 1), init=depth)
-        address = Signal(24)
+        credits = Signal(range(depth), init=depth - 1)
+        address, base, addend = Signal(bits), Signal(bits), Signal(bits)
         pop = Signal()
-        m.d.comb += [self.read_address.eq(address), pop.eq(queue.r_en & queue.r_rdy),
-                     queue.w_data.eq(self.read_data), queue.w_en.eq(flight[-1])]
-        m.d.sync += flight.eq(Cat(issue, flight))
-        m.d.sync += credits.eq(credits - issue + pop)
+        m.d.comb += [
+            self.read_address.eq(address), pop.eq(queue.o.valid & queue.o.ready),
+            queue.data.eq(self.read_data), queue.write.eq(flight[-1]),
+            base.eq(address), addend.eq(issue),
+        ]
+        m.d.sync += [flight.eq(Cat(issue, flight)), credits.eq(credits - issue + pop),
+                     address.eq(base + addend)]
 
         directory = Signal(DIRECTORY)
         token = Signal(16)
-        step = Signal(range(16))
-        remaining = Signal(16)
+        step = Signal(range(len(token)))
+        remaining = Signal(bits)
         taken = Signal(range(self.config.header_beats + 1))
         available = Signal()
         m.d.comb += available.eq(credits != 0)
         with m.If(issue):
-            m.d.sync += [address.eq(address + 1), remaining.eq(remaining - 1)]
+            m.d.sync += remaining.eq(remaining - 1)
 
         with m.FSM() as fsm:
             with m.State("IDLE"):
@@ -95,9 +99,9 @@ class Fetch(wiring.Component):
                                  remaining.eq(self.config.header_beats)]
                     m.next = "DIRECTORY"
             with m.State("DIRECTORY"):
-                m.d.comb += [issue.eq(available & (remaining != 0)), queue.r_en.eq(1)]
-                with m.If(queue.r_rdy):
-                    gather(m, directory.as_value(), queue.r_data, taken)
+                m.d.comb += [issue.eq(available & (remaining != 0)), queue.o.ready.eq(1)]
+                with m.If(queue.o.valid):
+                    gather(m, directory.as_value(), queue.o.payload, taken)
                     m.d.sync += taken.eq(taken + 1)
                 with m.If(taken == self.config.header_beats):
                     m.next = "CHECK"
@@ -107,15 +111,13 @@ class Fetch(wiring.Component):
                 with m.If((directory.magic != MAGIC) | (token >= directory.vocab_size)):
                     m.next = "FAULT"
             with m.State("MULTIPLY"):  # token * stride, a bit of the token per cycle
-                m.d.sync += [
-                    address.eq((address << 1) + Mux(token[-1], directory.stride, 0)),
-                    token.eq(token << 1), step.eq(step + 1),
-                ]
+                m.d.comb += [base.eq(address << 1), addend.eq(Mux(token[-1], directory.stride, 0))]
+                m.d.sync += [token.eq(token << 1), step.eq(step + 1)]
                 with m.If(step == len(token) - 1):
                     m.next = "ADDRESS"
             with m.State("ADDRESS"):
-                m.d.sync += [address.eq(address + directory.embedding),
-                             remaining.eq(directory.stride)]
+                m.d.comb += addend.eq(directory.embedding)
+                m.d.sync += remaining.eq(directory.stride)
                 m.next = "EMBEDDING"
             with m.State("EMBEDDING"):
                 m.d.comb += issue.eq(available & ~self.stop)
@@ -133,13 +135,11 @@ class Fetch(wiring.Component):
                 with m.If(self.stop):
                     m.next = "FLUSH"
             with m.State("FLUSH"):
-                m.d.comb += queue.r_en.eq(1)
-                with m.If(~flight.any() & ~queue.r_rdy):
+                m.d.comb += queue.o.ready.eq(1)
+                with m.If(credits == depth - 1):
                     m.next = "IDLE"
 
-        streaming = Signal()
-        m.d.comb += streaming.eq(fsm.ongoing("EMBEDDING") | fsm.ongoing("PROGRAM"))
-        with m.If(streaming):
-            m.d.comb += [self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready)]
-        m.d.comb += self.o.payload.eq(queue.r_data)
+        with m.If(fsm.ongoing("EMBEDDING") | fsm.ongoing("PROGRAM")):
+            m.d.comb += [self.o.valid.eq(queue.o.valid), queue.o.ready.eq(self.o.ready)]
+        m.d.comb += self.o.payload.eq(queue.o.payload)
         return m

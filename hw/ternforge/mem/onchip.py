@@ -98,7 +98,7 @@ class OnChipMemory(wiring.Component):
         for index, bank in enumerate(self.banks):
             ram = memory.Memory(shape=self.config.beat_bits, depth=bank.depth,
                                 init=self.init[bank.start:bank.start + bank.depth],
-                                attrs={"ram_style": bank.style})
+                                attrs={"ram_style": bank.style, "no_rw_check": 1})
             m.submodules[f"bank_{index}"] = ram
             read_port, write_port = ram.read_port(), ram.write_port()
             hit = self._hit(address, index)
