@@ -15,7 +15,7 @@ from cocotb.triggers import FallingEdge, ReadOnly, with_timeout
 
 from .units import BENCHES, ports
 
-__all__ = ["Unit", "within"]
+__all__ = ["Unit", "until", "within"]
 
 
 class Unit:
@@ -107,3 +107,11 @@ class Unit:
 async def within(cycles: int, task: Any) -> Any:
     """Result of ``task``, or a failure after ``cycles`` clock cycles."""
     return await with_timeout(task, 10 * cycles, "ns")
+
+
+async def until(unit: Unit, port: str, cycles: int) -> int:
+    """Wait until ``port`` is not 0; cycles that it took, the one that showed it left out."""
+    for waited in range(cycles):
+        if await unit.tick(port):
+            return waited
+    raise TimeoutError(f"{port} stays 0 for {cycles} cycles")

@@ -3,14 +3,14 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from unittest import mock
 
 from cocotb_tools.check_results import get_results
-from cocotb_tools.runner import Icarus, Runner, VerilatorControlFile
-from cocotb_tools.runner import Verilator as _Verilator
+from cocotb_tools.runner import Icarus, Runner, Verilator, VerilatorControlFile
 
 from ternforge.cache import cached, content_key
 from ternforge.verilog import VerilogDesign, generate
@@ -22,6 +22,10 @@ from .units import BENCHES, Together
 __all__ = ["BenchFailure", "bench_verilog", "run_bench"]
 
 TOP = "bench"
+TIMESCALE = ("1ns", "1ps")
+
+#: Smallest design there is, to compile what all designs need.
+EMPTY = f"module {TOP} (input clk);\nendmodule\n"
 
 #: Compiling takes longer than these benches run.
 OPTIMISE = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")
@@ -31,15 +35,21 @@ class BenchFailure(AssertionError):
     """A cocotb test failed; the text is the end of the simulator's log."""
 
 
-class _OnlyPorts(_Verilator):
+class _Ports(Verilator):
     """Verilator with access to the ports alone, which keeps its optimisations.
 
-    The runner would make every signal public.
+    The runner would make every signal public, and compile Verilator's own code each time.
     """
 
     def _build_command(self):
-        return [[part for part in command if part != "--public-flat-rw"]
-                for command in super()._build_command()]
+        verilate, make = super()._build_command()
+        old = [option for ready in sorted(self.build_dir.glob("verilated*.o"))
+               for option in ("-o", ready.name)]
+        return [[part for part in verilate if part != "--public-flat-rw"], [*make, *old]]
+
+
+#: What can run the benches, by name.
+SIMULATORS: dict[str, type[Runner]] = {"verilator": _Ports, "icarus": Icarus}
 
 
 @contextmanager
@@ -57,25 +67,39 @@ def bench_verilog(name: str) -> VerilogDesign:
     return generate(Together(BENCHES[name]()), TOP)
 
 
-def _runner(simulator: str) -> Runner:
-    kinds = {"verilator": _OnlyPorts, "icarus": Icarus}
-    if simulator not in kinds:
-        raise ValueError(f"run_bench simulator must be one of {', '.join(kinds)}, "
-                         f"not {simulator!r}")
-    return kinds[simulator]()
+def _verilate(source: Path, ports: Sequence[str], folder: Path) -> None:
+    control = folder / "ports.vlt"
+    control.write_text("`verilator_config\n" + "".join(
+        f'public_flat_rw -module "{TOP}" -var "{port}"\n' for port in ports))
+    _Ports().build(
+        sources=[VerilatorControlFile(control), source], hdl_toplevel=TOP, build_dir=folder,
+        build_args=["-Wno-fatal", "-Wno-lint", "--x-assign", "fast", "--x-initial", "fast"],
+        timescale=TIMESCALE, log_file=folder / "build.log")
 
 
-def _build(runner: Runner, simulator: str, source: Path, folder: Path, ports: list[str]):
-    sources: list = [source]
-    arguments = ["-g2005"]
-    if simulator == "verilator":
-        control = folder / "ports.vlt"
-        control.write_text("`verilator_config\n" + "".join(
-            f'public_flat_rw -module "{TOP}" -var "{port}"\n' for port in ports))
-        sources.insert(0, VerilatorControlFile(control))
-        arguments = ["-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "fast"]
-    runner.build(sources=sources, hdl_toplevel=TOP, build_args=arguments, build_dir=folder,
-                 timescale=("1ns", "1ps"), always=True, log_file=folder / "build.log")
+def _verilated(source: Path, ports: Sequence[str]) -> Path:
+    """Folder of the simulator made from ``source``; Verilator's own code is compiled once."""
+    base = ("verilator", verilator_version(), metadata.version("cocotb"), sys.prefix, OPTIMISE,
+            Path(__file__))
+
+    def compile_runtime(folder: Path) -> None:
+        empty = folder / f"{TOP}.v"
+        empty.write_text(EMPTY)
+        _verilate(empty, ["clk"], folder)
+
+    def compile_all(folder: Path) -> None:
+        for ready in runtime.glob("verilated*.o"):
+            shutil.copyfile(ready, folder / ready.name)
+        _verilate(source, ports, folder)
+
+    runtime = cached("cocotb", content_key(*base), compile_runtime)
+    return cached("cocotb", content_key(*base, source, list(ports)), compile_all)
+
+
+def _icarus(source: Path, folder: Path) -> Path:
+    Icarus().build(sources=[source], hdl_toplevel=TOP, build_args=["-g2005"], build_dir=folder,
+                   timescale=TIMESCALE, always=True)
+    return folder
 
 
 def run_bench(name: str, scratch: Path, *, simulator: str = "verilator",
@@ -105,6 +129,9 @@ def run_bench(name: str, scratch: Path, *, simulator: str = "verilator",
     BenchFailure
         If a test failed, the simulation broke off, or there was no test.
     """
+    if simulator not in SIMULATORS:
+        raise ValueError(f"run_bench simulator must be one of {', '.join(SIMULATORS)}, "
+                         f"not {simulator!r}")
     scratch.mkdir(parents=True, exist_ok=True)
 
     def write(folder: Path) -> None:
@@ -119,17 +146,10 @@ def run_bench(name: str, scratch: Path, *, simulator: str = "verilator",
         source = scratch / f"{TOP}.v"
         source.write_text(verilog)
     ports = (made / "ports.txt").read_text().split()
-
     with _tools_on_path():
-        runner = _runner(simulator)
-        if simulator == "verilator":
-            key = content_key(simulator, verilator_version(), sys.version, source, Path(__file__))
-            folder = cached("cocotb", key, lambda folder: _build(runner, simulator, source, folder,
-                                                                 ports))
-        else:
-            folder = scratch / "build"
-            folder.mkdir(exist_ok=True)
-            _build(runner, simulator, source, folder, ports)
+        runner = SIMULATORS[simulator]()
+        folder = (_icarus(source, scratch / "build") if simulator == "icarus"
+                  else _verilated(source, ports))
         log, results = scratch / "log.txt", scratch / "results.xml"
         status: int | str | None = 0
         try:

@@ -9,7 +9,12 @@ from amaranth.lib.wiring import In
 
 from ternforge.config import CoreConfig
 from ternforge.core.decoder import TritDecoder
+from ternforge.core.epilogue import Epilogue
 from ternforge.core.lanes import DotProduct
+from ternforge.core.quantise import Quantiser
+from ternforge.core.scalar import ScalarUnit
+from ternforge.core.scale import ScaleUnit
+from ternforge.core.sequencer import Sequencer
 
 __all__ = ["BENCHES", "Together", "ports"]
 
@@ -51,7 +56,30 @@ def lanes() -> dict[str, wiring.Component]:
             "eight": DotProduct(CoreConfig(lanes=8))}
 
 
+def quantise() -> dict[str, wiring.Component]:
+    """Quantisers of one and of four elements per cycle."""
+    return {name: Quantiser(CoreConfig(lanes=8, elements=elements, vector_depth=64))
+            for name, elements in (("one", 1), ("four", 4))}
+
+
+def scalar() -> dict[str, wiring.Component]:
+    """Divider and square root, and the scale of a matrix."""
+    return {"scalar": ScalarUnit(42), "scale": ScaleUnit()}
+
+
+def epilogue() -> dict[str, wiring.Component]:
+    """Epilogue of a small core."""
+    return {"epilogue": Epilogue(CoreConfig(lanes=8, max_fan_in=400, vector_depth=128,
+                                            state_depth=64))}
+
+
+def sequencer() -> dict[str, wiring.Component]:
+    """Sequencers for beats shorter and longer than a header."""
+    return {"two": Sequencer(CoreConfig(lanes=2)), "forty": Sequencer(CoreConfig(lanes=40))}
+
+
 #: Units of each bench; the tests stand in the module ``bench_<name>``.
 BENCHES: dict[str, Callable[[], dict[str, wiring.Component]]] = {
-    "lanes": lanes,
+    "lanes": lanes, "quantise": quantise, "scalar": scalar, "epilogue": epilogue,
+    "sequencer": sequencer,
 }
