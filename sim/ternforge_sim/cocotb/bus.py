@@ -68,7 +68,7 @@ class Unit:
     async def tick(self, *ports: str) -> Any:
         """Wait for the next falling edge; return what ``ports`` showed at the rising edge."""
         await ReadOnly()
-        values = [self.get(port) for port in ports]
+        values = [self.get(port) for port in ports]  # while the clock is low
         await FallingEdge(self._clock)
         return values[0] if len(ports) == 1 else values
 
