@@ -1,0 +1,1 @@
+"""Link to a host: bytes on pins, frames, core commands."""

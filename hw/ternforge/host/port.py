@@ -1,0 +1,333 @@
+"""Host port: frames to core commands and back."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ternforge.config import CoreConfig
+from ternforge.core.core import SITES, status_signature, step_layout
+from ternforge.host.crc import CRC16
+from ternforge.host.protocol import (
+    COUNTERS,
+    INFO,
+    NO_TOKEN,
+    PEEK_BLOCK,
+    SYNC,
+    TOKENS_PER_FRAME,
+    Command,
+    Reason,
+    capacity,
+    info_values,
+    pack,
+)
+from ternforge.mem.onchip import memory_write
+from ternforge.numerics import VECTOR_BITS
+
+__all__ = ["HostPort"]
+
+
+class HostPort(wiring.Component):
+    """Carries out the requests of a host, frame by frame (``docs/host-protocol.md``).
+
+    One byte per cycle at most comes in, one byte per four cycles goes out. A request is carried out
+    when all of it has come and its check sum is right; ``i`` stalls from then until the reply
+    to the request before has gone, for STEP and PEEK until its own reply has gone. While GENERATE
+    sends a token the core computes the next: it waits for ``o`` only if a token takes longer
+    to send than to compute, and never for ``i``.
+
+    Parameters
+    ----------
+    config : :class:`~ternforge.config.CoreConfig`
+        Size of the core; reported to the host.
+    timeout : int
+        Cycles without a byte after which half a frame is dropped, rounded up to a power of two.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(8))`
+        Bytes from the host.
+    o : :py:`Out(stream.Signature(8))`
+        Bytes to the host.
+    tokens : :py:`Out(stream.Signature(step_layout()))`
+        Steps for the core. ``status.busy`` must be high from the cycle after a transfer until
+        a result was taken or ``status.fault`` is set.
+    result : :py:`In(stream.Signature(16))`
+        Token that a step predicts.
+    peek_address : :py:`Out(16)`
+        Element of the vector RAM; meaningful only while no step is under way.
+    peek_data : :py:`In(signed(24))`
+        Its value, at most two cycles later.
+    write : :py:`Out(memory_write(config.beat_bits))`
+        Writes to the image memory; only while no step is under way.
+    status : :py:`In(status_signature())`
+        Flags and counters of the core.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+    tokens: stream.Interface
+    result: stream.Interface
+    peek_address: Signal
+    peek_data: Signal
+    write: data.View
+    status: wiring.PureInterface
+
+    def __init__(self, config: CoreConfig, timeout: int = 1 << 20):
+        if not isinstance(config, CoreConfig):
+            raise TypeError(f"HostPort config must be a CoreConfig, not {config!r}")
+        if not isinstance(timeout, int) or isinstance(timeout, bool):
+            raise TypeError(f"HostPort timeout must be an integer, not {timeout!r}")
+        if timeout < 1:
+            raise ValueError(f"HostPort timeout must be positive, not {timeout!r}")
+        self.config, self.timeout = config, timeout
+        self._info = pack(INFO, info_values(config))
+        super().__init__({
+            "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
+            "tokens": Out(stream.Signature(step_layout())), "result": In(stream.Signature(16)),
+            "peek_address": Out(16), "peek_data": In(signed(VECTOR_BITS)),
+            "write": Out(memory_write(config.beat_bits)), "status": In(status_signature()),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        size = capacity(self.config.lanes)
+
+        # Requests. Each byte of a payload shifts into `body` from the top; behind the frame,
+        # `body` shifts on until the first byte is at the bottom.
+        command, sequence, unknown = Signal(Command), Signal(8), Signal()
+        length, long = Signal(range(size + 1)), Signal()
+        body, count = Signal(8 * size), Signal(range(size + 1))
+        silence = Signal((self.timeout - 1).bit_length() + 1)
+        request, release = Signal(), Signal()  # a request waits; it is not needed any longer
+        shift, consume, clear = Signal(), Signal(), Signal()
+        check = CRC16.create()
+        m.submodules.check = ResetInserter(clear)(check)
+        m.d.comb += [
+            check.valid.eq(self.i.valid & self.i.ready), check.data.eq(self.i.payload),
+        ]
+        m.d.sync += silence.eq(Mux(self.i.valid, 0, silence + 1))
+        with m.If(shift | consume):
+            m.d.sync += [body.eq(Cat(body[8:], self.i.payload)), count.eq(count + 1)]
+        with m.FSM(name="receive"):
+            with m.State("SYNC"):
+                m.d.comb += [self.i.ready.eq(1), clear.eq(1)]
+                m.d.sync += [count.eq(0), silence.eq(0), long.eq(0)]
+                with m.If(self.i.valid & (self.i.payload == SYNC)):
+                    m.next = "LENGTH"
+            with m.State("LENGTH"):
+                self._receive(m, silence[-1], "SEQUENCE")
+                m.d.sync += length.eq(self.i.payload)
+                with m.If(self.i.valid & (self.i.payload > size)):
+                    m.d.sync += long.eq(1)
+                    m.next = "REQUEST"
+            with m.State("SEQUENCE"):
+                self._receive(m, silence[-1], "COMMAND")
+                with m.If(self.i.valid):
+                    m.d.sync += sequence.eq(self.i.payload)
+            with m.State("COMMAND"):
+                self._receive(m, silence[-1], "PAYLOAD")
+                m.d.sync += [command.eq(self.i.payload[:3]),
+                             unknown.eq(self.i.payload[3:] != 0)]
+            with m.State("PAYLOAD"):
+                with m.If(count == length):
+                    m.next = "CRC_HIGH"
+                with m.Else():
+                    self._receive(m, silence[-1], "PAYLOAD")
+                    m.d.comb += shift.eq(self.i.valid)
+            with m.State("CRC_HIGH"):
+                self._receive(m, silence[-1], "CRC_LOW")
+            with m.State("CRC_LOW"):
+                self._receive(m, silence[-1], "ALIGN")
+            with m.State("ALIGN"):
+                with m.If(count == size):
+                    m.d.sync += count.eq(0)
+                    m.next = "REQUEST"
+                with m.Else():
+                    m.d.comb += shift.eq(1)
+            with m.State("REQUEST"):
+                m.d.comb += request.eq(1)
+                with m.If(release):
+                    m.next = "SYNC"
+
+        fits = Signal()
+        with m.Switch(command):
+            with m.Case(Command.WRITE):
+                m.d.comb += fits.eq(length == size)
+            with m.Case(Command.STEP):
+                m.d.comb += fits.eq((length != 0) & ~length[0])
+            with m.Case(Command.GENERATE, Command.PEEK):
+                m.d.comb += fits.eq(length == 2)
+            with m.Default():
+                m.d.comb += fits.eq(length == 0)
+
+        # Steps. A token stands in `token` from its result until the next one; `fresh` says
+        # that it was not sent yet. The next result waits until it was.
+        feed, waiting, fresh, failed = Signal(), Signal(), Signal(), Signal()
+        start_of_sequence = Signal(init=1)
+        token, left = Signal(16), Signal(16)  # left: tokens that GENERATE still has to send
+        final, arrived = Signal(), Signal()
+        generating = Signal()
+        m.d.comb += [
+            self.tokens.valid.eq(feed), self.tokens.p.token.eq(token),
+            self.tokens.p.reset.eq(start_of_sequence),
+            self.result.ready.eq(waiting & ~fresh), final.eq(left == 1),
+        ]
+        with m.If(feed & self.tokens.ready):
+            m.d.sync += [feed.eq(0), waiting.eq(1), start_of_sequence.eq(0)]
+        with m.If(waiting & ~fresh):
+            with m.If(self.result.valid):
+                m.d.comb += arrived.eq(1)
+                m.d.sync += [token.eq(self.result.payload), fresh.eq(1), waiting.eq(0),
+                             feed.eq(generating & ~final)]
+            with m.Elif(self.status.fault & ~self.status.busy):
+                m.d.sync += [token.eq(NO_TOKEN), fresh.eq(1), failed.eq(1), waiting.eq(0)]
+
+        # Replies. `rest` is the length of the payload, then the number of the byte under way,
+        # downwards; bit 7 is set after the last.
+        code, refused = Signal(3), Signal()
+        tag, rest = Signal(8), Signal(8)
+        pause = Signal(2)  # a byte may be sent once data has come from the vector RAM
+        sent, clear_sum = Signal(), Signal()
+        total = CRC16.create()
+        m.submodules.total = ResetInserter(clear_sum)(total)
+        m.d.comb += [
+            sent.eq(self.o.valid & self.o.ready),
+            total.valid.eq(sent), total.data.eq(self.o.payload),
+            generating.eq(code == Command.GENERATE.value),
+            self.peek_address.eq(Cat(~rest[2:7], body[5:16])),
+            self.write.address.eq(body[:24]), self.write.data.eq(body[24:]),
+        ]
+        payload, ready = self._payload(m, code, rest, token, fresh)
+        m.d.sync += pause.eq(Mux(sent, 0, Mux(pause == 3, 3, pause + 1)))
+
+        def send(byte, then: str):
+            m.d.comb += [self.o.valid.eq(pause == 3), self.o.payload.eq(byte)]
+            with m.If(sent):
+                m.next = then
+
+        def refuse(reason):
+            m.d.sync += [code.eq(reason), refused.eq(1), rest.eq(0)]
+            m.d.comb += release.eq(1)
+            m.next = "SYNC"
+
+        with m.FSM(name="reply"):
+            with m.State("IDLE"):
+                m.d.sync += [fresh.eq(0), failed.eq(0), refused.eq(0), rest.eq(0),
+                             tag.eq(sequence), code.eq(command), left.eq(body)]
+                with m.If(request):
+                    m.next = "SYNC"
+                    with m.If(long):
+                        refuse(Reason.LENGTH)
+                    with m.Elif(~check.match_detected):
+                        refuse(Reason.CRC)
+                    with m.Elif(unknown):
+                        refuse(Reason.COMMAND)
+                    with m.Elif(~fits):
+                        refuse(Reason.LENGTH)
+                    with m.Else():
+                        m.d.comb += release.eq((command != Command.STEP) &
+                                               (command != Command.PEEK))
+                        with m.Switch(command):
+                            with m.Case(Command.INFO):
+                                m.d.sync += rest.eq(len(self._info))
+                            with m.Case(Command.WRITE):
+                                m.d.comb += self.write.enable.eq(1)
+                            with m.Case(Command.RESET):
+                                m.d.sync += start_of_sequence.eq(1)
+                            with m.Case(Command.STEP):
+                                m.next = "STEP"
+                            with m.Case(Command.GENERATE):
+                                m.d.sync += feed.eq(1)
+                                m.next = "GENERATE"
+                            with m.Case(Command.PEEK):
+                                m.d.sync += rest.eq(4 * PEEK_BLOCK)
+                            with m.Case(Command.COUNTERS):
+                                m.d.sync += rest.eq(sum(COUNTERS.values()))
+            with m.State("STEP"):
+                m.d.comb += consume.eq(1)
+                m.d.sync += [token.eq(body[:16]), feed.eq(1), fresh.eq(0)]
+                m.next = "STEP_CONSUME"
+            with m.State("STEP_CONSUME"):
+                m.d.comb += consume.eq(1)
+                m.d.sync += rest.eq(2)
+                m.next = "STEP_WAIT"
+            with m.State("STEP_WAIT"):
+                with m.If(fresh):
+                    m.next = "STEP"
+                    with m.If(failed):
+                        refuse(Reason.FAULT)
+                    with m.Elif(count == length):
+                        m.next = "SYNC"
+            with m.State("GENERATE"):
+                # A request ends it, after the tokens that the core has been fed for already.
+                with m.If(request & ~arrived):
+                    m.d.sync += left.eq(Mux(fresh & ~final, 2, 1))
+                with m.If(fresh):
+                    m.next = "GENERATE_OPEN"
+            with m.State("GENERATE_OPEN"):
+                m.d.sync += rest.eq(Mux(left < TOKENS_PER_FRAME, left[:3] << 1,
+                                        2 * TOKENS_PER_FRAME))
+                m.next = "SYNC"
+                with m.If(failed):
+                    m.d.sync += [code.eq(Reason.FAULT), refused.eq(1), rest.eq(0)]
+            with m.State("SYNC"):
+                send(SYNC, "LENGTH")
+                m.d.comb += clear_sum.eq(1)
+            with m.State("LENGTH"):
+                send(rest, "SEQUENCE")
+                m.d.sync += rest.eq(rest - sent)
+            with m.State("SEQUENCE"):
+                send(tag, "CODE")
+            with m.State("CODE"):
+                send(Cat(code, C(0, 3), refused, C(1, 1)), "PAYLOAD")
+            with m.State("PAYLOAD"):
+                with m.If(rest[7]):
+                    m.next = "CRC_HIGH"
+                with m.Else():
+                    send(payload, "PAYLOAD")
+                    m.d.comb += self.o.valid.eq((pause == 3) & ready)
+                    m.d.sync += rest.eq(rest - sent)
+                    with m.If(sent & ~rest[0]):
+                        m.d.sync += [fresh.eq(failed), left.eq(left - generating)]
+            with m.State("CRC_HIGH"):
+                send(total.crc[8:], "CRC_LOW")
+            with m.State("CRC_LOW"):
+                send(total.crc[8:], "IDLE")
+                with m.If(sent & ~refused):
+                    with m.If(generating & (left != 0)):
+                        m.next = "GENERATE"
+                    m.d.comb += release.eq((code == Command.STEP.value) |
+                                           (code == Command.PEEK.value))
+        return m
+
+    def _receive(self, m: Module, expired: Value, then: str) -> None:
+        m.d.comb += self.i.ready.eq(1)
+        with m.If(self.i.valid):
+            m.next = then
+        with m.Elif(expired):
+            m.next = "SYNC"
+
+    def _payload(self, m: Module, code: Value, rest: Value, token: Value, fresh: Value):
+        """Byte ``rest`` of the payload, counted from its end, and whether it is known yet."""
+        payload, ready = Signal(8), Signal(init=1)
+        status = self.status
+        values = [status.cycles, *(status.saturations[k] for k in range(len(SITES))),
+                  status.ratio.mantissa, status.ratio.exponent.as_unsigned(), status.fault]
+        counters = Cat(Value.cast(value) if len(Value.cast(value)) == 8 * size else
+                       Cat(value, C(0, 8 * size - 1))
+                       for value, size in zip(values, COUNTERS.values(), strict=True))
+        element = Cat(self.peek_data, self.peek_data[-1].replicate(8))
+        with m.Switch(code):
+            with m.Case(Command.INFO.value):
+                table = data.ArrayLayout(8, 16).const([*self._info[::-1], 0, 0])
+                m.d.comb += payload.eq(table.as_value().word_select(rest[:4], 8))
+            with m.Case(Command.PEEK.value):
+                m.d.comb += payload.eq(element.word_select(~rest[:2], 8))
+            with m.Case(Command.COUNTERS.value):
+                with m.Switch(rest[:5]):
+                    for index in range(len(counters) // 8):
+                        with m.Case(len(counters) // 8 - 1 - index):
+                            m.d.comb += payload.eq(counters.word_select(index, 8))
+            with m.Default():
+                m.d.comb += [payload.eq(token.word_select(~rest[0], 8)), ready.eq(fresh)]
+        return payload, ready
