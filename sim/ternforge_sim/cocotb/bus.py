@@ -31,7 +31,7 @@ class Unit:
 
     def __init__(self, dut, bench: str, name: str):
         self.component: Any = BENCHES[bench]()[name]
-        self._clock = getattr(dut, "clk", None)
+        self.clock = getattr(dut, "clk", None)
         self._ports = {port: (getattr(dut, f"{name}_{port}"), value.shape(), member.flow)
                        for port, (member, value) in ports(self.component).items()}
 
@@ -65,11 +65,15 @@ class Unit:
             await FallingEdge(dut.clk)
         dut.rst.value = 0
 
+    async def sample(self, *ports: str) -> list:
+        """What ``ports`` show at the rising edge to come."""
+        await ReadOnly()
+        return [self.get(port) for port in ports]
+
     async def tick(self, *ports: str) -> Any:
         """Wait for the next falling edge; return what ``ports`` showed at the rising edge."""
-        await ReadOnly()
-        values = [self.get(port) for port in ports]  # while the clock is low
-        await FallingEdge(self._clock)
+        values = await self.sample(*ports)
+        await FallingEdge(self.clock)
         return values[0] if len(ports) == 1 else values
 
     async def put(self, stream: str, payloads: Iterable[Any],

@@ -7,6 +7,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from ternforge.accelerator import Accelerator
 from ternforge.config import CoreConfig
 from ternforge.core.decoder import TritDecoder
 from ternforge.core.epilogue import Epilogue
@@ -15,6 +16,8 @@ from ternforge.core.quantise import Quantiser
 from ternforge.core.scalar import ScalarUnit
 from ternforge.core.scale import ScaleUnit
 from ternforge.core.sequencer import Sequencer
+from ternforge.host.port import HostPort
+from ternforge.host.uart import Uart
 
 __all__ = ["BENCHES", "Together", "ports"]
 
@@ -78,8 +81,24 @@ def sequencer() -> dict[str, wiring.Component]:
     return {"two": Sequencer(CoreConfig(lanes=2)), "forty": Sequencer(CoreConfig(lanes=40))}
 
 
+def tokens() -> dict[str, wiring.Component]:
+    """Whole accelerators: the smallest in single-port RAM, and a wider one on several banks."""
+    small: Any = {"vector_depth": 64, "state_depth": 32, "max_rows": 32, "max_fan_in": 32}
+    return {
+        "one": Accelerator(CoreConfig(lanes=2, memory_beats=1280, single_port_beats=1024,
+                                      bank_beats=256, **small)),
+        "four": Accelerator(CoreConfig(lanes=8, elements=4, memory_beats=448, bank_beats=128,
+                                       **small)),
+    }
+
+
+def host() -> dict[str, wiring.Component]:
+    """Host port that gives up a frame soon, and the fastest serial line."""
+    return {"port": HostPort(CoreConfig(lanes=2), timeout=64), "uart": Uart(4)}
+
+
 #: Units of each bench; the tests stand in the module ``bench_<name>``.
 BENCHES: dict[str, Callable[[], dict[str, wiring.Component]]] = {
     "lanes": lanes, "quantise": quantise, "scalar": scalar, "epilogue": epilogue,
-    "sequencer": sequencer,
+    "sequencer": sequencer, "tokens": tokens, "host": host,
 }
