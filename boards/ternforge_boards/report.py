@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ternforge.errors import UserError
+from ternforge_boards.board import board as find_board
 from ternforge_boards.build import BuildResult
 from ternforge_boards.handoff import Design
-from ternforge_boards.board import board as find_board
 
 __all__ = ["FORMAT", "make_report", "print_build", "read_report"]
 
@@ -21,8 +21,8 @@ FORMAT = 1  #: version of the file
 def make_report(design: Design, result: BuildResult, cycles: dict[str, Any]) -> dict[str, Any]:
     """All figures of a build as plain data.
 
-    LUT, FF, block RAM, DSP and Fmax come from nextpnr, cycles from simulation; ``tokens_per_second``
-    is the clock of the core over the cycles per token.
+    LUT, FF, block RAM, DSP and Fmax come from nextpnr, cycles from simulation;
+    ``tokens_per_second`` is the clock of the core over the cycles per token.
     """
     return {
         "format": FORMAT,
@@ -67,7 +67,7 @@ def print_build(report: dict[str, Any], console: Console | None = None) -> None:
         table.add_column(title, justify="right" if title == "value" else "left")
 
     def used(name: str, count: int, available: int) -> None:
-        table.add_row(name, f"{count:,}", f"{count / available:.0%}" if available else "", "nextpnr")
+        table.add_row(name, f"{count:,}", f"{count / available:.0%}", "nextpnr")
 
     used("LUT4", report["lut"], resources.lut)
     used("flip-flops", report["ff"], resources.ff)
@@ -76,7 +76,8 @@ def print_build(report: dict[str, Any], console: Console | None = None) -> None:
     if resources.spram:
         used("single-port RAM", report["spram"], resources.spram)
     table.add_row("Fmax", f"{report['fmax_mhz']:.1f} MHz",
-                  f"constraint {report['constrained_mhz']:.1f} MHz", f"nextpnr, seed {report['seed']}")
+                  f"constraint {report['constrained_mhz']:.1f} MHz",
+                  f"nextpnr, seed {report['seed']}")
     table.add_row("cycles per token", f"{report['cycles_per_token']:.0f}",
                   f"{report['weight_stream_share']:.1%} of the weight-stream limit", "simulation")
     table.add_row("tokens/s", f"{report['tokens_per_second']:.0f}",

@@ -188,8 +188,9 @@ class Board:
         """
         if isinstance(memory, Image):
             memory.check_core(self.core)
-            memory = memory.memory()
-        beats = [bytes(beat) for beat in memory]
+            beats = [bytes(beat) for beat in memory.memory()]
+        else:
+            beats = [bytes(beat) for beat in memory]
         lanes = {len(beat) for beat in beats} - {self.core.lanes}
         if lanes:
             raise HostError(f"the image is packed for a core with lanes={lanes.pop()}, but the one "

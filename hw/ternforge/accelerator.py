@@ -1,9 +1,10 @@
 """A core with its image in the memory of the device: what is simulated, and what boards build."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth import *
-from amaranth.lib import wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, connect, flipped
 
 from .config import CoreConfig
@@ -30,6 +31,14 @@ class Accelerator(wiring.Component):
     write : :py:`In(memory_write(config.beat_bits))`
         Writes the image memory, one beat per cycle; only while no token is under way.
     """
+
+    tokens: stream.Interface
+    result: stream.Interface
+    peek_address: Signal
+    peek_data: Signal
+    write: data.View
+    status: Any
+    trace: Any
 
     def __init__(self, config: CoreConfig, image: Sequence[int] = ()):
         self.config = config

@@ -6,6 +6,7 @@ needs only Amaranth. The vectorised twins live in ``ternforge_model.integer``.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from math import exp, isqrt
 
 __all__ = ["ACTIVATION_BITS", "CODE_MAX", "CONSTANT_BITS", "SCALE_SHIFT_MAX", "SIGMOID_FRACTION",
@@ -111,7 +112,7 @@ def sigmoid_table() -> tuple[tuple[int, int], ...]:
     ``base`` is Q0.15 in [16384, 32767]; ``slope`` is in [0, 512].
     """
     ends = [min(SIGMOID_ONE - 1, int(SIGMOID_ONE / (1 + exp(-k / 16)) + 0.5)) for k in range(257)]
-    return tuple((low, high - low) for low, high in zip(ends, ends[1:], strict=False))
+    return tuple((low, high - low) for low, high in pairwise(ends))
 
 
 def sigmoid(t: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import ValueCastable
+from amaranth.hdl import Value
 from amaranth.lib import wiring
 
 from . import output
@@ -17,8 +17,8 @@ from . import output
 __all__ = ["Port", "VerilogDesign", "generate", "ports_of"]
 
 #: Attributes that mean something only to Amaranth or Yosys; ``ram_style`` stays.
-_INTERNAL = ("src", "generator", "top", "amaranth.hierarchy", "amaranth.decoding", "cells_not_processed",
-             "hdlname", "keep")
+_INTERNAL = ("src", "generator", "top", "amaranth.hierarchy", "amaranth.decoding",
+             "cells_not_processed", "hdlname", "keep")
 
 #: Verilator checks that generated code breaks on purpose, with the reason.
 LINT_WAIVERS = {
@@ -66,7 +66,7 @@ class VerilogDesign:
     ports: tuple[Port, ...] = ()
 
     def write(self, folder: Path) -> Path:
-        """Write ``<name>.v`` and its memory files into ``folder``; return the path of the former."""
+        """Write ``<name>.v`` and its memory files into ``folder``; return the former's path."""
         folder.mkdir(parents=True, exist_ok=True)
         for file, contents in self.memories.items():
             output.write_text(folder / file, contents)
@@ -92,7 +92,7 @@ class VerilogDesign:
 def ports_of(component: wiring.Component) -> Iterator[tuple[str, object, Port]]:
     """Flattened ports: name with ``_`` between levels, Amaranth value, description."""
     for path, member, value in component.signature.flatten(component):
-        raw = value.as_value() if isinstance(value, ValueCastable) else value
+        raw = Value.cast(value)
         name = "_".join(map(str, path))
         direction = "input" if member.flow == wiring.In else "output"
         yield name, raw, Port(name, direction, len(raw), raw.shape().signed)

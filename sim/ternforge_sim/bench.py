@@ -1,4 +1,4 @@
-"""Stream drivers and the run loop of the unit benches: the one module that touches the simulator."""
+"""Stream drivers and run loop of the unit benches: the one module that touches the simulator."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -146,8 +146,8 @@ def _finish(run: Simulation) -> None:
         raise typer.Exit(1)
 
 
-@command(example="""ternforge simulate --board icebreaker --model shakespeare-up5k --prompt "ROMEO:" --tokens 64
-ternforge simulate --board ulx3s-85f --image model.tfi --temperature 0.8 --seed 3 --json""")
+@command(example='ternforge simulate --board icebreaker --model shakespeare-up5k --tokens 64\n'
+                 'ternforge simulate --image model.tfi --prompt "ROMEO:" --temperature 0.8 --json')
 def simulate(
     board: Board = DEMO_BOARD, model: Model = None, image: ImageFile = None,
     prompt: Prompt = "ROMEO:", tokens: Tokens = 64, temperature: Temperature = 0.0,

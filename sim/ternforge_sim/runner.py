@@ -155,7 +155,7 @@ class VerilatedCore:
         count = self._library.ternforge_events(self._core, ctypes.byref(first))
         events = np.empty(0, EVENT)
         if count:
-            raw = ctypes.string_at(first.value, count * EVENT.itemsize)
+            raw = ctypes.string_at(first.value or 0, count * EVENT.itemsize)
             events = np.frombuffer(raw, EVENT)
         return Step(result, self._library.ternforge_token_cycles(self._core), events)
 

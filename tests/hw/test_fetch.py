@@ -132,6 +132,6 @@ def test_fault_and_recovery(magic, token):
 
 
 def test_initial_contents_of_single_port_memory_are_refused():
-    with pytest.raises(ValueError, match="^OnChipMemory init must be zero in single-port RAM, which "
-                                         "only the host port can write$"):
+    with pytest.raises(ValueError, match=r"^OnChipMemory init must be zero in single-port RAM, "
+                                         r"which only the host port can write$"):
         OnChipMemory(CONFIGS["single port"], [1])

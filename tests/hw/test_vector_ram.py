@@ -42,11 +42,13 @@ def test_element_and_word_writes_are_read_back(elements):
 
 
 def test_state_ram_reads_what_was_written():
-    dut, rng, mirror, mismatches = StateRam(CoreConfig(state_depth=16)), random.Random(1), [0] * 16, []
+    dut, rng = StateRam(CoreConfig(state_depth=16)), random.Random(1)
+    mirror, mismatches = [0] * 16, []
 
     async def bench(ctx):
         for _ in range(100):
-            address, probe, value = rng.randrange(16), rng.randrange(16), rng.randrange(-32768, 32768)
+            address, probe = rng.randrange(16), rng.randrange(16)
+            value = rng.randrange(-32768, 32768)
             ctx.set(dut.write, {"enable": 1, "address": address, "data": value})
             ctx.set(dut.read_address, probe)
             expected = mirror[probe]

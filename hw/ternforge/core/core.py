@@ -1,5 +1,7 @@
 """The packet-stream core: all units, joined."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
@@ -92,8 +94,8 @@ class Core(wiring.Component):
     read_data: Signal
     peek_address: Signal
     peek_data: Signal
-    status: wiring.PureInterface
-    trace: wiring.PureInterface
+    status: Any  # interface of status_signature()
+    trace: Any  # interface of trace_signature(config)
 
     def __init__(self, config: CoreConfig, latency: int):
         self.config, self.latency = config, latency
@@ -140,7 +142,8 @@ class Core(wiring.Component):
             sequencer.quantise_busy.eq(quantiser.busy),
             sequencer.ratio_valid.eq(quantiser.ratio_valid),
             tile.restart.eq(quantiser.restart), tile.complete.eq(quantiser.complete),
-            tile.tiles.eq(Mux(sequencer.quantise, quantise.tiles, tiles)), tile.take.eq(sequencer.tile_take),
+            tile.tiles.eq(Mux(sequencer.quantise, quantise.tiles, tiles)),
+            tile.take.eq(sequencer.tile_take),
             sequencer.tile_ready.eq(tile.ready), lanes.codes.eq(tile.codes),
         ]
         connect(m, quantiser.codes_o, tile.codes_i)

@@ -51,6 +51,28 @@ class Sequencer(wiring.Component):
         Strobe: a row has left the epilogue.
     """
 
+    run: Signal
+    done: Signal
+    i: stream.Interface
+    header: Signal
+    packet: Signal
+    matvec: Signal
+    quantise: Signal
+    load: Signal
+    load_start: Signal
+    quantise_start: Signal
+    matvec_start: Signal
+    scale_start: Signal
+    constants: stream.Interface
+    weights: stream.Interface
+    load_busy: Signal
+    quantise_busy: Signal
+    ratio_valid: Signal
+    scale_valid: Signal
+    tile_ready: Signal
+    tile_take: Signal
+    retired: Signal
+
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({

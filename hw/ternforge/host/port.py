@@ -1,5 +1,7 @@
 """Host port: frames to core commands and back."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -70,7 +72,7 @@ class HostPort(wiring.Component):
     peek_address: Signal
     peek_data: Signal
     write: data.View
-    status: wiring.PureInterface
+    status: Any  # interface of status_signature()
 
     def __init__(self, config: CoreConfig, timeout: int = 1 << 20):
         if not isinstance(config, CoreConfig):
@@ -102,9 +104,8 @@ class HostPort(wiring.Component):
         shift, consume, clear = Signal(), Signal(), Signal()
         check = CRC16.create()
         m.submodules.check = ResetInserter(clear)(check)
-        m.d.comb += [
-            check.valid.eq(self.i.valid & self.i.ready), check.data.eq(self.i.payload),
-        ]
+        m.d.comb += check.valid.eq(self.i.valid & self.i.ready)
+        m.d.comb += check.data.eq(self.i.payload)
         m.d.sync += silence.eq(Mux(self.i.valid, 0, silence + 1))
         with m.If(shift | consume):
             m.d.sync += [body.eq(Cat(body[8:], self.i.payload)), count.eq(count + 1)]

@@ -16,8 +16,8 @@ class Fetch(wiring.Component):
 
     After ``start`` it reads the directory, then the embedding row of ``token``, then the program
     from its first beat on, without end. ``stop`` drops what was read ahead. One beat per cycle
-    while ``o.ready`` is high; the first beat comes about ``3 * latency + header_beats + 24`` cycles after
-    ``start``.
+    while ``o.ready`` is high; the first beat comes about ``3 * latency + header_beats + 24``
+    cycles after ``start``.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Fetch(wiring.Component):
     idle : :py:`Out(1)`
         Ready for ``start``.
     fault : :py:`Out(1)`
-        The directory has no magic number, or ``token`` is not in the vocabulary. Only ``stop`` helps.
+        No magic number in the directory, or ``token`` is not in the vocabulary. Ends with ``stop``.
     o : :py:`Out(stream.Signature(config.beat_bits))`
         Embedding row, then program.
     """

@@ -71,8 +71,8 @@ class OnChipMemory(wiring.Component):
 
     def __init__(self, config: CoreConfig, init: Sequence[int] = ()):
         if any(init[:config.single_port_beats]):
-            raise ValueError("OnChipMemory init must be zero in single-port RAM, which only the host "
-                             "port can write")
+            raise ValueError("OnChipMemory init must be zero in single-port RAM, which only the "
+                             "host port can write")
         if len(init) > config.memory_beats:
             raise ValueError(f"OnChipMemory init must be at most {config.memory_beats} beats, "
                              f"not {len(init)}")
@@ -89,7 +89,9 @@ class OnChipMemory(wiring.Component):
         # Few banks are addressed and joined at once; many need registers on both sides.
         write = self.write
         if self.registered:
-            address, write = Signal(24), Signal(self.write.shape())
+            address = Signal(24)
+            write = data.View(memory_write(self.config.beat_bits),
+                              Signal(memory_write(self.config.beat_bits).size))
             m.d.sync += [write.eq(self.write), address.eq(Mux(self.write.enable, self.write.address,
                                                               self.read_address))]
         else:

@@ -99,7 +99,7 @@ class Unit:
                 for _ in range(pause()):
                     await self.tick()
                 self.set(**{f"{stream}_ready": 1})
-            valid = False
+            valid, payload = False, None
             while not valid:
                 valid, payload = await self.tick(f"{stream}_valid", f"{stream}_payload")
             taken.append(payload)
