@@ -59,8 +59,9 @@ class Activation(wiring.Component):
             m.d.sync += later.eq(t)
             t = later
 
-        # Yosys moves registers and sum into a multiplier block only if no bit of them is constant:
-        # so the sign of s and the last bit of the rounding constant are set where nobody looks.
+        # Yosys moves registers and sum into a multiplier block only if no bit of them is constant
+        # or idle: so the sign of s and the last bit of the rounding constant are set where nobody
+        # looks, and silu ends with the top bit, which equals the one below.
         s = Signal(signed(ACTIVATION_BITS), reset_less=True)
         product = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
         rounded = Signal.like(product)
@@ -68,5 +69,5 @@ class Activation(wiring.Component):
         assert len(half) == (SIGMOID_ONE // 2).bit_length()
         m.d.sync += [s.eq(Cat(sigmoid.s, self.sigmoid_only)), product.eq(t * s),
                      rounded.eq(product + half)]
-        m.d.comb += self.silu.eq(rounded[SIGMOID_FRACTION:])
+        m.d.comb += self.silu.eq(Cat(rounded[SIGMOID_FRACTION:-2], rounded[-1]))
         return m

@@ -40,14 +40,16 @@ class Argmax(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        best = Signal(signed(self.bits), reset_less=True)
+        below_best = Signal(signed(self.bits), reset_less=True)  # ~best is -best - 1
         row, empty = Signal(16), Signal()
+        excess = Signal(signed(self.bits + 1))
         larger = Signal()
-        m.d.comb += larger.eq(self.valid & (empty | (self.value > best)))
+        m.d.comb += [excess.eq(self.value + below_best),
+                     larger.eq(self.valid & (empty | ~excess[-1]))]
         with m.If(self.valid):
             m.d.sync += [row.eq(row + 1), empty.eq(0)]
         with m.If(larger):
-            m.d.sync += [best.eq(self.value), self.token.eq(row)]
+            m.d.sync += [below_best.eq(~self.value), self.token.eq(row)]
         with m.If(self.clear):
             m.d.sync += [row.eq(0), empty.eq(1), self.token.eq(0)]
         return m

@@ -16,7 +16,6 @@ from ternforge.isa import HEADERS, Function, Opcode
 from ternforge.numerics import (
     ACTIVATION_BITS,
     SIGMOID_FRACTION,
-    SIGMOID_ONE,
     STATE_BITS,
     VECTOR_BITS,
 )
@@ -166,7 +165,11 @@ class Epilogue(wiring.Component):
                          | is_one(Function.LOGITS) & header.store)
         bound = flag("bound", is_one(Function.FORGET) & header.bounded)
         state = flag("state", is_one(Function.RECURRENCE) & ~self.start_of_sequence)
-        operand = flag("operand", is_one(Function.MULTIPLY, Function.RESIDUAL))
+        base_code = flag("base_code", Cat(
+            ~is_one(Function.MULTIPLY, Function.RESIDUAL, Function.LOGITS, Function.FORGET)
+            | is_one(Function.FORGET) & header.bounded,
+            is_one(Function.MULTIPLY, Function.RESIDUAL)
+            | is_one(Function.FORGET) & header.bounded))
 
         # Which rows stand where: bit k is set k + 1 cycles after a row came.
         taps = {f: self.combine_cycle(f) - 1 for f in Function}
@@ -190,48 +193,58 @@ class Epilogue(wiring.Component):
         wide, clip = rescale.wide, rescale.narrow_saturated
         m.d.sync += self.saturated.rescale.eq(
             rescaled & ~logits & Mux(residual, rescale.wide_saturated, clip))
-        high = clip & ~wide[-1]
-        low = clip & wide[-1]
-        narrow = Cat(wide[:ACTIVATION_BITS - 1] | high.replicate(ACTIVATION_BITS - 1), wide[-1])
-        y = Signal(signed(ACTIVATION_BITS), reset_less=True)
-        m.d.sync += y.eq(narrow)
-        with m.If(low):
-            m.d.sync += y[:-1].eq(0)
+        sign = wide[-1]
 
-        # Activation of y, or of the state.
+        # Activation of y, or of the state. A clip sets or clears all bits but the sign.
         m.submodules.activation = activation = Activation()
         argument = Signal(signed(ACTIVATION_BITS), reset_less=True)
-        m.d.sync += argument.eq(Mux(from_state, self.state_read_data, narrow))
-        with m.If(low & ~from_state):
+        magnitude_bits = ACTIVATION_BITS - 1
+        high = (clip & ~sign).replicate(magnitude_bits)
+        m.d.sync += argument.eq(Mux(from_state, self.state_read_data,
+                                    Cat(wide[:magnitude_bits] | high, sign)))
+        with m.If(clip & sign & ~from_state):
             m.d.sync += argument[:-1].eq(0)
         m.d.comb += [activation.t.eq(argument), activation.shift.eq(header.activation_shift),
                      activation.sigmoid_only.eq(forget)]
-        for cycle in range(self.combine_cycle(Function.OUTPUT_GATE) - Rescale.latency - 1):
-            later = Signal(signed(ACTIVATION_BITS), name=f"y_{cycle}", reset_less=True)
-            m.d.sync += later.eq(y)
-            y = later
+
+        # y for the gates, which take it a cycle later than it comes.
+        assert self.combine_cycle(Function.OUTPUT_GATE) == Rescale.latency + 2
+        raw = Signal(ACTIVATION_BITS, reset_less=True)
+        raw_high, raw_low = Signal(reset_less=True), Signal(reset_less=True)
+        y = Signal(signed(ACTIVATION_BITS), reset_less=True)
+        m.d.sync += [raw.eq(Cat(wide[:magnitude_bits], sign)), raw_high.eq(clip & ~sign),
+                     raw_low.eq(clip & sign), y.eq(raw | raw_high.replicate(magnitude_bits))]
+        with m.If(raw_low):
+            m.d.sync += y[:-1].eq(0)
 
         # Take X, C - H, H.
-        def pick(shape, *choices: tuple[Value, Value]) -> Signal:
-            chosen = Signal(shape)
-            for when, value in choices:
-                with m.If(when):
-                    m.d.comb += chosen.eq(value)
-            return chosen
+        # Each choice is coded so that it takes one logic cell of four inputs per bit.
+        def masked(value, when: Value) -> Value:
+            return value & when.replicate(len(value))
 
-        vector = self.vector_read_data
-        base = pick(signed(VECTOR_BITS), (bound, ~vector), (operand, vector),
-                    (recurrence | from_state | half, activation.silu))
-        added = pick(signed(VECTOR_BITS), (forget, C(SIGMOID_ONE)), (state, ~self.state_read_data),
-                     (sum_only, wide))
+        vector, states = self.vector_read_data, self.state_read_data
+        base, added = Signal(signed(VECTOR_BITS)), Signal(signed(VECTOR_BITS))
+        other = Signal(ACTIVATION_BITS)
         x = Signal(signed(ACTIVATION_BITS), reset_less=True)
         kept = Signal(signed(STATE_BITS), reset_less=True)
         difference = Signal(signed(VECTOR_BITS + 1), reset_less=True)
-        other = pick(ACTIVATION_BITS, (forget, activation.sigmoid), (gate, y),
-                     (half, C(SIGMOID_ONE // 2)))
+        silu = Signal(signed(VECTOR_BITS))
+        states_wide = Signal(signed(VECTOR_BITS))
+        m.d.comb += [
+            silu.eq(activation.silu), states_wide.eq(states),
+            # C: 0, silu, the operand, or the bound's complement
+            base.eq(Mux(base_code[1], vector ^ base_code[0].replicate(VECTOR_BITS),
+                        masked(silu, base_code[0]))),
+            # ~H, or what is added: 0, the state's complement, the rescaled row; one for FORGET
+            added.eq(Mux(sum_only, wide, masked(~states_wide, state))
+                     | forget << SIGMOID_FRACTION),
+            other.eq(masked(activation.sigmoid, forget) | masked(y.as_unsigned(), gate)
+                     | half << (SIGMOID_FRACTION - 1)),
+        ]
         m.d.sync += [
-            x.eq(Mux(recurrence, (-vector)[:SIGMOID_FRACTION], other)),
-            kept.eq(pick(STATE_BITS, (bound, vector), (state, self.state_read_data))),
+            # -v is the complement of v - 1
+            x.eq(Mux(recurrence, ~(vector - 1)[:SIGMOID_FRACTION], other)),
+            kept.eq(masked(vector[:STATE_BITS], bound) | masked(states, state)),
             difference.eq(base + added + (bound | state)),
         ]
 
@@ -239,17 +252,20 @@ class Epilogue(wiring.Component):
         operand_x = Signal.like(x)
         operand_d = Signal(signed(ACTIVATION_BITS), reset_less=True)
         product = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
-        # Kept whole, so that the register behind it has 32 bits and moves into the block.
-        addend = Signal(signed(2 * ACTIVATION_BITS), reset_less=True, attrs={"keep": 1})
+        addend = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
         addend_later = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
         total = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
-        odd = Mux(difference[0], x[1:SIGMOID_FRACTION], 0)
+        odd = masked(x[1:SIGMOID_FRACTION], difference[0])
+        # Three equal sign bits, each written differently: Yosys moves the register behind them into
+        # the block only if it is 32 bits wide.
+        sign_h, sign_d = kept[-1] & blend, difference[-1] & sum_only
+        signs = Cat(sign_h | sign_d, sign_h ^ sign_d, Mux(blend, kept[-1], sign_d))
         m.d.sync += [
             operand_x.eq(x),
             operand_d.eq(Mux(blend, difference[1:], difference)),
             product.eq(operand_x * operand_d),
-            addend.eq(pick(addend.shape(), (blend, Cat(odd, kept).as_signed()),
-                           (sum_only, difference))),
+            addend.eq(Cat(masked(Cat(odd, kept[:-1]), blend) | masked(
+                Cat(difference[:-1], difference[-1].replicate(5)), sum_only), signs)),
             addend_later.eq(addend),
             total.eq(product + addend_later),
         ]

@@ -143,7 +143,7 @@ class Quantiser(wiring.Component):
                                             always_ready=True)),
             "complete": Out(1),
             "ratio": Out(RATIO),
-            "ratio_valid": Out(1, init=1),
+            "ratio_valid": Out(1),
             "saturated": Out(data.StructLayout({"product": count, "square": count})),
         })
 

@@ -89,7 +89,7 @@ class Rescale(wiring.Component):
         negative = Signal(3, reset_less=True)
         below = self.acc[-1]
         m.d.sync += [
-            magnitude.eq(Mux(below, -self.acc, self.acc)),
+            magnitude.eq(Mux(below, ~(self.acc - 1), self.acc)),
             factor.eq(mantissa),
             negative.eq(Cat(below & (~self.scaled | self.scale.mantissa[-1]), negative)),
         ]

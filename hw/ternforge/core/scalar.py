@@ -15,8 +15,8 @@ RATIO = data.StructLayout({"mantissa": 16, "exponent": signed(8)})
 class ScalarUnit(wiring.Component):
     """Reciprocal of the largest magnitude, then its ratio to the root of a sum of squares.
 
-    One bit per cycle through one subtractor: ``reciprocal`` is valid at most 43 cycles after
-    ``start`` (18 plus the leading zeros of ``largest``), ``ratio`` about 35 cycles later.
+    One bit per cycle through one subtractor: ``reciprocal`` is valid 18 cycles after
+    ``start`` plus one for each leading zero of ``largest``, ``ratio`` 35 to 56 cycles later.
     ``start`` is ignored until ``ratio`` is valid. All results are the floors that
     :mod:`ternforge.numerics` defines and cannot overflow.
 
@@ -65,7 +65,7 @@ class ScalarUnit(wiring.Component):
             "reciprocal": Out(16),
             "reciprocal_valid": Out(1),
             "ratio": Out(RATIO),
-            "ratio_valid": Out(1, init=1),
+            "ratio_valid": Out(1),
         })
 
     def elaborate(self, platform):
@@ -75,8 +75,6 @@ class ScalarUnit(wiring.Component):
         largest = Signal(VECTOR_BITS)
         squares = Signal(self.sum_bits)
         half = Signal(signed(6))
-        largest_done = largest[-1]
-        squares_done = squares[-2:].any()
 
         # One bit per cycle: is `work` at least `subtrahend`? The square root brings in two bits
         # of the radicand, `pair`; its trial subtrahend is (root << 2) + 1, of which the low part
@@ -96,6 +94,8 @@ class ScalarUnit(wiring.Component):
         ]
         low = Mux(enough, Cat(~pair[0], ~(pair[0] ^ pair[1])), pair)  # pair - 1
         step = Signal(4)
+        pending = Signal()
+        m.d.comb += self.ratio_valid.eq(~pending)
 
         with m.FSM():
             with m.State("IDLE"):
@@ -104,26 +104,17 @@ class ScalarUnit(wiring.Component):
                         largest.eq(self.largest),
                         self.align.eq(VECTOR_BITS - 1),
                         self.reciprocal_valid.eq(0),
-                        self.ratio_valid.eq(0),
+                        pending.eq(1),
                     ]
-                    m.next = "CHECK"
-            with m.State("CHECK"):
-                m.d.sync += [step.eq(0), rooting.eq(0)]
-                with m.If(~largest.any()):
-                    m.d.sync += [
-                        self.reciprocal.eq(0),
-                        self.reciprocal_valid.eq(1),
-                        self.ratio.eq(0),
-                        self.ratio_valid.eq(1),
-                    ]
-                    m.next = "IDLE"
-                with m.Else():
                     m.next = "NORMALISE"
             with m.State("NORMALISE"):
                 # 127 << 24 in 31 bits; the quotient has 16, so the first 15 fit the divisor
-                m.d.sync += [work.eq(CODE_MAX << 9), root.eq(largest[-16:])]
-                with m.If(largest_done):
+                m.d.sync += [work.eq(CODE_MAX << 9), root.eq(largest[-16:]), step.eq(0)]
+                with m.If(largest[-1]):
                     m.next = "RECIPROCAL"
+                with m.Elif(self.align == 0):  # nothing came up: largest is 0
+                    m.d.sync += [self.reciprocal.eq(0), self.reciprocal_valid.eq(1)]
+                    m.next = "ZERO"
                 with m.Else():
                     m.d.sync += [largest.eq(largest << 1), self.align.eq(self.align - 1)]
             with m.State("RECIPROCAL"):
@@ -139,12 +130,11 @@ class ScalarUnit(wiring.Component):
                     m.next = "RADICAND"
             with m.State("RADICAND"):
                 m.d.sync += [work.eq(0), root.eq(0)]
-                with m.If(~squares.any()):
-                    m.d.sync += [self.ratio.eq(0), self.ratio_valid.eq(1)]
-                    m.next = "IDLE"
-                with m.Elif(squares_done):
+                with m.If(pair.any()):
                     m.d.sync += rooting.eq(1)
                     m.next = "ROOT"
+                with m.Elif(half == -15):  # squares is 0
+                    m.next = "ZERO"
                 with m.Else():
                     m.d.sync += [squares.eq(squares << 2), half.eq(half - 1)]
             with m.State("ROOT"):
@@ -165,6 +155,9 @@ class ScalarUnit(wiring.Component):
                     step.eq(step + 1),
                 ]
                 with m.If(step == 15):
-                    m.d.sync += self.ratio_valid.eq(1)
+                    m.d.sync += pending.eq(0)
                     m.next = "IDLE"
+            with m.State("ZERO"):
+                m.d.sync += [self.ratio.eq(0), pending.eq(0)]
+                m.next = "IDLE"
         return m
