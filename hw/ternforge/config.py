@@ -63,6 +63,11 @@ class CoreConfig:
         return -(-16 // self.lanes)
 
     @property
+    def registers_beats(self) -> bool:
+        """Whether a register stands between stream and lanes: wide beats have far to go."""
+        return self.lanes > 8
+
+    @property
     def max_tiles(self) -> int:
         """Tiles of the longest quantised vector."""
         return -(-self.max_fan_in // self.tile)

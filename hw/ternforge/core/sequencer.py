@@ -98,10 +98,15 @@ class Sequencer(wiring.Component):
         tile, row, outstanding = Signal(8), Signal(16), Signal(16)
         first_tile, last_tile = Signal(), Signal()
         scaled = Signal()
+        issue = Signal()
         m.d.comb += [self.header.eq(header), self.packet.eq(packet),
-                     self.constants.payload.eq(self.i.payload),
-                     self.weights.p.data.eq(self.i.payload), self.weights.p.row.eq(row),
-                     self.weights.p.first.eq(first_tile), self.weights.p.last.eq(last_tile)]
+                     self.constants.payload.eq(self.i.payload)]
+        # A tile is taken no earlier than the cycle after its predecessor's last beat was issued,
+        # and shows a cycle later: a register here does not mix beats of one with codes of the next.
+        domain = m.d.sync if config.registers_beats else m.d.comb
+        domain += [self.weights.valid.eq(issue), self.weights.p.data.eq(self.i.payload),
+                   self.weights.p.row.eq(row), self.weights.p.first.eq(first_tile),
+                   self.weights.p.last.eq(last_tile)]
         with m.If(self.retired):
             m.d.sync += outstanding.eq(outstanding - 1)
 
@@ -152,8 +157,8 @@ class Sequencer(wiring.Component):
             with m.State("ROWS"):
                 go = Signal()
                 m.d.comb += [go.eq(~(last_tile & matvec.scaled) | (scaled & self.scale_valid)),
-                             self.i.ready.eq(go), self.weights.valid.eq(go & self.i.valid)]
-                with m.If(self.weights.valid):
+                             self.i.ready.eq(go), issue.eq(go & self.i.valid)]
+                with m.If(issue):
                     m.d.sync += row.eq(row + 1)
                     with m.If(row == matvec.rows - 1):
                         m.d.sync += [row.eq(0), tile.eq(tile + 1), first_tile.eq(0),
