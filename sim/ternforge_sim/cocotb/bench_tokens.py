@@ -91,7 +91,7 @@ async def tokens_equal_integer_model(dut, name: str, pauses: tuple[int, int]):
     for position, (token, reset) in enumerate(STEPS):
         await until(unit, "result_valid", 5000)
         expected = model.step(token, None if reset else state, trace=True)
-        state = expected.state
+        state, scores = expected.state, expected.acc[-1].tolist()
         difference = first_divergence(program, expected_writes(program, expected.trace),
                                       recorder.take(), position)
         assert difference is None, str(difference)
@@ -112,7 +112,7 @@ async def tokens_equal_integer_model(dut, name: str, pauses: tuple[int, int]):
         unit.set(result_ready=0)
     assert feed.done()
     assert expected is not None
-    for k, acc in enumerate(expected.acc[-1]):
+    for k, acc in enumerate(scores):
         unit.set(peek_address=logits + k)
         await unit.tick()
         assert await unit.tick("peek_data") == acc

@@ -31,7 +31,7 @@ class Unit:
 
     def __init__(self, dut, bench: str, name: str):
         self.component: Any = BENCHES[bench]()[name]
-        self.clock = getattr(dut, "clk", None)
+        self.clock: Any = getattr(dut, "clk", None)  # None: only combinational units
         self._ports = {port: (getattr(dut, f"{name}_{port}"), value.shape(), member.flow)
                        for port, (member, value) in ports(self.component).items()}
 

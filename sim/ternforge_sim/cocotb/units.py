@@ -39,7 +39,7 @@ class Together(wiring.Component):
     """
 
     def __init__(self, units: Mapping[str, wiring.Component]):
-        self.units = dict(units)
+        self.units: dict[str, Any] = dict(units)
         super().__init__({f"{name}_{port}": member for name, unit in self.units.items()
                           for port, (member, _) in ports(unit).items()})
 
