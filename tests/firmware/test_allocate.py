@@ -54,6 +54,37 @@ def test_addresses_by_hand():
                                 "max_fan_in": 12}
 
 
+def test_stored_logits_live_to_the_end():
+    program = hand_made()
+    after = norm("after", "x", "v", 8)
+    longer = replace(program, ops=(*program.ops, after))
+    assert live_ranges(longer)["logits"] == [(6, 7)]
+    addresses = allocate(longer, CoreConfig(lanes=8, elements=4)).vectors
+    assert addresses["logits"] == 8
+    assert addresses["v"] == 20  # nine logits, rounded up to twelve, stand before it
+
+
+def test_a_sum_of_squares_writes_nothing():
+    program = hand_made()
+    only = norm("sum", "x", "f", 8, codes=False)
+    longer = replace(program, ops=(only, *program.ops))
+    assert live_ranges(longer)["f"] == [(2, 4)]
+
+
+def test_a_gap_is_filled_exactly():
+    ops = (
+        norm("n", "x", "u", 8),
+        matrix("a", Function.SILU, 12, 8, dst="a"),
+        matrix("b", Function.SILU, 12, 8, dst="b"),
+        norm("use-a", "a", "a", 12),
+        norm("use-b", "b", "v", 12),
+        matrix("c", Function.MULTIPLY, 12, 12, operand="b", dst="b"),
+    )
+    program = replace(hand_made(), ops=ops, vectors={"x": 8, "u": 8, "a": 12, "b": 12, "v": 12})
+    assert allocate(program, CoreConfig(lanes=8)).vectors == {
+        "x": 0, "a": 8, "b": 20, "v": 8, "u": 8}
+
+
 @pytest.mark.parametrize("elements", [1, 2, 4])
 @pytest.mark.parametrize("inner_norms", [False, True])
 def test_vectors_that_live_at_once_do_not_overlap(elements, inner_norms):

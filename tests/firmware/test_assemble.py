@@ -151,6 +151,8 @@ def edit(old, new):
      "line 6: .packet must stand once before a packet of .program"),
     (edit("MATVEC", '.packet {}\nMATVEC').replace("END", ".packet {}\nEND"),
      "line 17: all 1 packets before END must have a .packet line, not 2 of them"),
+    (edit("MATVEC", '.packet {}\nMATVEC').replace("; two", '.metadata {"packets":[]}\n; two'),
+     "line 17: packets must be described by .packet or .metadata, not both"),
     (edit("  .beat", "  .int"), "line 13: .int must follow a LOAD or QUANTISE packet"),
     (edit("  .int", "  .beat"), "line 7: .beat must follow a MATVEC packet"),
     (edit(".embedding\n", ""), "line 5: packets must stand after .embedding or .program"),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import typer
@@ -88,6 +89,19 @@ def test_bad_options_are_refused(arguments, message, tmp_path, monkeypatch):
         run(*arguments)
     assert str(error.value) == message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_checks_go_beyond_sums(folder, tmp_path):
+    path, listing = tmp_path / "a.tfi", tmp_path / "a.txt"
+    run("--model", folder, "--board", "icebreaker", "-o", path)
+    run("--disassemble", path, "-o", listing)
+    with pytest.raises(UserError) as error:
+        run("--assemble", listing, "--board", "ulx3s-85f", "-o", path)
+    assert str(error.value) == (f"image '{listing}' is packed for a core with lanes=8 and "
+                                "elements=1, not lanes=40 and elements=4")
+    replace(read(path), model_hash="0" * 64).write(path)
+    with pytest.raises(UserError, match="the model hash must be that of its packets"):
+        run("--verify", path)
 
 
 def test_a_bad_image_leaves_nothing_behind(folder, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import zlib
 from dataclasses import replace
 from itertools import pairwise
 
@@ -197,12 +198,27 @@ def test_malformed_sections_are_refused_with_valid_sums(section, change, message
     assert str(error.value) == f"image 'model.tfi' {message}"
 
 
-def test_wrong_counts_are_refused(monkeypatch):
-    monkeypatch.setattr(Image, "vocab_size", 7)
-    raw = tiny(tokenizer={"forged": True}).to_bytes()
-    monkeypatch.undo()
-    with pytest.raises(ImageError, match=r"is malformed in (section 'directory'|its header)"):
-        Image.from_bytes(raw)
+@pytest.mark.parametrize(("at", "message"), [
+    (16, "is malformed in its header at byte 16: the counts must agree with the sections"),
+    (20, "is malformed in its header at byte 16: the counts must agree with the sections"),
+    (24, "is malformed in its header at byte 16: the counts must agree with the sections"),
+    (28, ("is malformed in its header at byte 10: the sections must be directory, embedding, "
+          "program, tokenizer, metadata")),
+    (12, ("is malformed in section 'directory' at byte 312: its length must be a multiple of "
+          "lanes=9, not 16")),
+    (14, ("is malformed in its header: CoreConfig.elements must be a power of two that divides "
+          "lanes/2=4, not 3")),
+    (128 + 36 + 16, ("is malformed in its header: section 'embedding' must start at byte 328, not "
+                     "329")),
+])
+def test_a_wrong_header_is_refused_with_a_valid_sum(at, message):
+    raw = bytearray(tiny(elements=2).to_bytes())
+    raw[at] += 1
+    raw[module.HEADER_LENGTH - 4:module.HEADER_LENGTH] = \
+        zlib.crc32(raw[:module.HEADER_LENGTH - 4]).to_bytes(4, "little")
+    with pytest.raises(ImageError) as error:
+        Image.from_bytes(bytes(raw), "model.tfi")
+    assert str(error.value) == f"image 'model.tfi' {message}"
 
 
 @pytest.mark.parametrize(("changes", "message"), [

@@ -78,6 +78,26 @@ def test_packets_say_what_the_ops_say(program, core, image):
     assert any(isinstance(op, Matvec) and op.function is Function.RECURRENCE for op in program.ops)
 
 
+def test_every_field_survives(program, core):
+    extreme = {"activation_shift": 5, "shift": 61}
+    ops = []
+    for op in program.ops:
+        if isinstance(op, Matvec):
+            scale = None if op.scale is None else (1 << 15, -128)
+            ops.append(replace(op, **extreme, scale=scale))
+        elif isinstance(op, Quantise):
+            ops.append(replace(op, shift=62, square_shift=63))
+        else:
+            ops.append(replace(op, shift=min(op.shift, 1)))
+    changed = replace(program, ops=tuple(ops))
+    image = lower(changed, core)
+    assert raise_(image).digest == changed.digest == image.model_hash
+    for packet in image.program:
+        if packet.op is Opcode.MATVEC:
+            assert {name: packet.fields[name] for name in extreme} == extreme
+            assert packet.fields["scale_exponent"] == (0x80 if packet.fields["scaled"] else 0)
+
+
 def test_needs_of_the_image_are_those_of_the_program(program, core, image):
     assert image.needs == {**allocate(program, core).needs, "memory_beats": len(image.memory())}
 
@@ -154,6 +174,17 @@ def test_metadata_that_do_not_describe_the_packets_are_refused(image):
     with pytest.raises(ImageError) as error:
         raise_(replace(image, metadata={}), "m.tfi")
     assert str(error.value) == f"{start}program: KeyError 'vectors'"
+
+
+def test_headers_that_contradict_each_other_are_refused(image):
+    first = image.program[0]
+    wrong = Packet(first.op, {**first.fields, "tiles": 7}, first.payload)
+    with pytest.raises(ImageError, match=r"tiles of packet 0 must be 1, not 7$"):
+        raise_(replace(image, program=(wrong, *image.program[1:])))
+    row = image.embedding[1]
+    other = Packet(row.op, {**row.fields, "shift": row.fields["shift"] ^ 1}, row.payload)
+    with pytest.raises(ImageError, match=r"embedding rows must have one header that loads 'x'$"):
+        raise_(replace(image, embedding=(image.embedding[0], other, *image.embedding[2:])))
 
 
 def test_a_wrong_hash_is_refused(image):
