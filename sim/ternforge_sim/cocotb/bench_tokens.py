@@ -87,7 +87,7 @@ async def tokens_equal_integer_model(dut, name: str, pauses: tuple[int, int]):
         lambda: rng.randint(0, pauses[0])))
     (logits,) = (vector["address"] for vector in image.metadata["vectors"]
                  if vector["name"] == "logits")
-    state, scores, clipped = None, [], dict.fromkeys(SITES, 0)
+    expected, state, scores, clipped = None, None, [], dict.fromkeys(SITES, 0)
     for position, (token, reset) in enumerate(STEPS):
         await until(unit, "result_valid", 5000)
         expected = model.step(token, None if reset else state, trace=True)
