@@ -163,6 +163,7 @@ class Epilogue(wiring.Component):
         logits = flag("logits", is_one(Function.LOGITS))
         to_vector = flag("to_vector", ~is_one(Function.RECURRENCE, Function.LOGITS)
                          | is_one(Function.LOGITS) & header.store)
+        scaled = flag("scaled", header.scaled & ~is_one(Function.LOGITS))
         bound = flag("bound", is_one(Function.FORGET) & header.bounded)
         state = flag("state", is_one(Function.RECURRENCE) & ~self.start_of_sequence)
         base_code = flag("base_code", Cat(
@@ -188,7 +189,7 @@ class Epilogue(wiring.Component):
         # Rescale; clip to 16 bits.
         m.submodules.rescale = rescale = Rescale(self.config)
         m.d.comb += [rescale.acc.eq(self.i.p.acc), rescale.scale.eq(self.scale),
-                     rescale.scaled.eq(header.scaled & ~logits)]
+                     rescale.scaled.eq(scaled)]
         rescaled = flight[Rescale.latency - 1]
         wide, clip = rescale.wide, rescale.narrow_saturated
         m.d.sync += self.saturated.rescale.eq(

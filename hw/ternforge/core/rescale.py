@@ -100,11 +100,13 @@ class Rescale(wiring.Component):
         m.d.sync += [product.eq(magnitude * factor),
                      corrected.eq(product + negative[1].replicate(len(product)))]
 
+        shift = Signal(6)
+        m.d.sync += shift.eq(Mux(self.scaled, self.scale.shift, 0))
         m.submodules.round = round_ = RoundShift(len(product) + 1, VECTOR_BITS)
         sign = negative[2]
         m.d.comb += [
             round_.value.eq(Cat(corrected ^ sign.replicate(len(corrected)), sign).as_signed()),
-            round_.shift.eq(Mux(self.scaled, self.scale.shift, 0)),
+            round_.shift.eq(shift),
             self.wide.eq(round_.result), self.wide_saturated.eq(round_.saturated),
         ]
         above = self.wide[ACTIVATION_BITS - 1:]

@@ -50,7 +50,7 @@ class Sigmoid(wiring.Component):
     =====  ==============================================
     0      the table's address, and the fraction
     1      base and slope
-    2      slope * fraction in two parts
+    2      slope * fraction in three parts
     3      (combinational) their sum with the base: ``s``
     =====  ==============================================
 
@@ -111,22 +111,27 @@ class Sigmoid(wiring.Component):
                      slope.eq(read.data[_BASE_BITS:]), factor.eq(fraction)]
 
         # Cycle 2: 127 if negative, plus slope * fraction; less slope * 128 if negative.
-        cut = 4
         minus = negative[1]
-        low = Signal(_SLOPE_BITS + cut + 1, reset_less=True)
-        high = Signal(signed(_SLOPE_BITS + _FRACTION_BITS - cut + 1), reset_less=True)
+        parts = (_multiply_add(minus.replicate(_FRACTION_BITS), slope, factor[:2]),
+                 _multiply_add(C(0, 1), slope, factor[2:5]),
+                 _multiply_add(C(0, 1), slope, factor[5:]))
+        low = Signal(len(parts[0]), reset_less=True)
+        middle = Signal(len(parts[1]), reset_less=True)
+        high = Signal(signed(len(parts[2]) + 1), reset_less=True)
         later = Signal.like(base)
-        upper = _multiply_add(C(0, 1), slope, factor[cut:])
-        step = _FRACTION_BITS - cut
-        upper = Cat(upper[:step], Mux(minus, upper[step:] - slope, upper[step:]))
-        m.d.sync += [low.eq(_multiply_add(minus.replicate(_FRACTION_BITS), slope, factor[:cut])),
-                     high.eq(upper), later.eq(base)]
+        top = parts[2][2:]
+        m.d.sync += [low.eq(parts[0]), middle.eq(parts[1]), later.eq(base),
+                     high.eq(Cat(parts[2][:2], Mux(minus, top - slope, top)))]
 
         # Cycle 3: the half that rounds stands below the base. The base counts from one half, so
         # its complement counts down from there.
         half = C(1 << _FRACTION_BITS >> 1, _FRACTION_BITS)
-        product = Cat(low[:cut], high + low[cut:]).as_signed()
-        total = Signal(_FRACTION_BITS + _MAGNITUDE_BITS)
-        m.d.comb += [total.eq(Cat(half, later, ~negative[2]) + product),
-                     self.s.eq(total[_FRACTION_BITS:])]
+        small = Cat(low[:2], low[2:] + middle)
+        large = Signal(_FRACTION_BITS + _MAGNITUDE_BITS)
+        total = Signal.like(large)
+        m.d.comb += [
+            large.eq(Cat(half[:5], Cat(half[5:], later, ~negative[2]) + high)),
+            total.eq(large + small),
+            self.s.eq(total[_FRACTION_BITS:]),
+        ]
         return m
