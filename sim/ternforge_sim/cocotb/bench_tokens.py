@@ -72,7 +72,8 @@ class Recorder:
 
 
 @cocotb.test()
-@cocotb.parametrize(name=["one", "four"], pauses=[(0, 0), (90, 0), (0, 90)])
+@cocotb.parametrize((("name", "pauses"), [("one", (0, 0)), ("one", (0, 90)), ("four", (90, 0)),
+                                          ("four", (0, 90))]))
 async def tokens_equal_integer_model(dut, name: str, pauses: tuple[int, int]):
     """Tokens, every write, counters, ratio and logits; host slow in asking, slow in listening."""
     unit, rng = Unit(dut, "tokens", name), random.Random(sum(pauses))
