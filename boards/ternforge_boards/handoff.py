@@ -7,6 +7,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
+from ternforge.accelerator import Accelerator
 from ternforge.config import CoreConfig
 from ternforge.output import atomic_folder, write_text
 from ternforge.presets import core_preset
@@ -21,9 +22,10 @@ from ternforge_firmware.lower import raise_
 from ternforge_model.integer import IntegerModel
 from ternforge_model.program import Matvec, Program
 
-__all__ = ["TOP", "Design", "make_design", "write_build_sources", "write_handoff"]
+__all__ = ["ACCELERATOR", "TOP", "Design", "make_design", "write_build_sources", "write_handoff"]
 
 TOP = "ternforge"  #: module and file name of the design without clock generation
+ACCELERATOR = "accelerator"  #: the same without host port, in the testbench folder
 
 #: Tokens that the hand-off's testbench runs.
 GOLDEN_STEPS = 4
@@ -102,11 +104,11 @@ def write_handoff(design: Design, out: Path) -> Path:
     steps, logits, head = _golden(program, GOLDEN_STEPS)
     vectors = {entry["name"]: entry["address"] for entry in image.metadata["vectors"]}
     values = {
-        "name": TOP, "module": f"{TOP}_accelerator", "version": version("ternforge"),
+        "name": TOP, "module": ACCELERATOR, "version": version("ternforge"),
         "board": design.board, "core": core, "model": image.model, "hash": image.model_hash,
         "vocab": program.vocab_size, "weights": program.ternary_weights, "steps": GOLDEN_STEPS,
         "beats": len(image.memory()), "beat_bits": core.beat_bits,
-        "upload": int(core.single_port_beats > 0),
+        "initialised": core.single_port_beats == 0,
         "logits_address": vectors.get(head.dst, 0) if head.dst else 0,
     }
     environment = jinja2.Environment(loader=jinja2.PackageLoader("ternforge_boards"),
@@ -124,6 +126,7 @@ def write_handoff(design: Design, out: Path) -> Path:
         image.write(folder / "image.tfi")
         bench = folder / "testbench"
         bench.mkdir()
+        generate(Accelerator(core), ACCELERATOR).write(bench)
         write_text(bench / "testbench.v", render("testbench.v"))
         write_text(bench / "golden_steps.mem", steps)
         write_text(bench / "golden_logits.mem", logits)

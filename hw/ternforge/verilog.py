@@ -26,6 +26,8 @@ LINT_WAIVERS = {
     "WIDTHTRUNC": "results are truncated implicitly, as the language defines",
     "UNUSEDSIGNAL": "every signal of the source is kept, so that names stay readable",
     "DECLFILENAME": "all modules stand in one file",
+    "CASEINCOMPLETE": "a register keeps its value in the cases that are left out",
+    "PROCASSINIT": "initial values are the state that the FPGA's registers are configured with",
     "UNOPTFLAT": "fields of one structure that depend on each other are not a loop",
 }
 

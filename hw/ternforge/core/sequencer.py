@@ -95,7 +95,7 @@ class Sequencer(wiring.Component):
         matvec = data.View(HEADERS[Opcode.MATVEC], header)
         taken = Signal(range(config.header_beats + 1))
         packet = Signal(16)
-        tile, row, outstanding = Signal(8), Signal(16), Signal(16)
+        tile_index, row, outstanding = Signal(8), Signal(16), Signal(16)
         first_tile, last_tile = Signal(), Signal()
         scaled = Signal()
         issue = Signal()
@@ -124,7 +124,7 @@ class Sequencer(wiring.Component):
                         m.d.sync += taken.eq(0)
                         m.next = "DISPATCH"
             with m.State("DISPATCH"):
-                m.d.sync += [tile.eq(0), row.eq(0), first_tile.eq(1),
+                m.d.sync += [tile_index.eq(0), row.eq(0), first_tile.eq(1),
                              last_tile.eq(matvec.tiles == 1)]
                 with m.Switch(opcode):
                     with m.Case(Opcode.LOAD.value):
@@ -161,8 +161,8 @@ class Sequencer(wiring.Component):
                 with m.If(issue):
                     m.d.sync += row.eq(row + 1)
                     with m.If(row == matvec.rows - 1):
-                        m.d.sync += [row.eq(0), tile.eq(tile + 1), first_tile.eq(0),
-                                     last_tile.eq(tile + 2 == matvec.tiles)]
+                        m.d.sync += [row.eq(0), tile_index.eq(tile_index + 1), first_tile.eq(0),
+                                     last_tile.eq(tile_index + 2 == matvec.tiles)]
                         m.next = "TILE"
                         with m.If(last_tile):
                             m.next = "DRAIN"
