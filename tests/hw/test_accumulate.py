@@ -6,7 +6,8 @@ from ternforge.config import CoreConfig
 from ternforge.core.accumulate import Accumulator
 from ternforge_sim.bench import get, put, simulate
 
-CONFIGS = [CoreConfig(lanes=2, max_rows=8, max_fan_in=20), CoreConfig(lanes=8, max_rows=24),
+CONFIGS = [CoreConfig(lanes=2, max_rows=8, max_fan_in=20),
+           CoreConfig(lanes=8, max_rows=24, tree_levels=3),
            CoreConfig(lanes=40, max_rows=20, max_fan_in=2000)]
 
 
@@ -39,9 +40,10 @@ def run_accumulator(config, sums, pause):
 def test_rows_equal_integer_sums(config, pause):
     rng = random.Random(1)
     top = 127 * config.tile
+    least = Accumulator(config).min_rows
     sums = []
-    for rows, tiles in [(config.max_rows, config.max_tiles), (Accumulator.min_rows, 2),
-                        (Accumulator.min_rows, config.max_tiles), (1000, 1), (1, 1), (1, 1),
+    for rows, tiles in [(config.max_rows, config.max_tiles), (least, 2),
+                        (least, config.max_tiles), (1000, 1), (1, 1), (1, 1),
                         (config.max_rows, 2)]:
         sums += matrix(config, rows, tiles, lambda: rng.randint(-top, top))
     run_accumulator(config, sums, lambda: rng.randint(0, pause))
@@ -59,6 +61,22 @@ def test_rows_beyond_the_ram_leave_it_alone():
     single = [{"sum": 9, "row": row, "first": 1, "last": 1} for row in range(8, 24)]
     first, second = (matrix(config, 8, 2, lambda: 5)[part] for part in (slice(8), slice(8, 16)))
     run_accumulator(config, first + single + second, lambda: 0)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: str(c.lanes))
+def test_row_follows_its_sum_after_latency(config):
+    dut, seen = Accumulator(config), []
+
+    async def producer(ctx):
+        await put(ctx, dut.i, [{"sum": 1, "row": 1, "first": 1, "last": 1}])
+
+    async def monitor(ctx):
+        for _ in range(dut.latency + 3):
+            _, _, valid = await ctx.tick().sample(dut.o.valid)
+            seen.append(valid)
+
+    simulate(dut, producer, monitor)
+    assert seen == [0] * dut.latency + [1, 0, 0]
 
 
 def test_config_must_be_a_core_config():

@@ -20,7 +20,8 @@ class Accumulator(wiring.Component):
     Parameters
     ----------
     config : :class:`~ternforge.config.CoreConfig`
-        ``max_rows`` and the widths count.
+        ``max_rows`` and the widths count. With ``tree_levels`` of at most 2, as a fast clock
+        needs, the accumulator read gets a register of its own.
 
     Attributes
     ----------
@@ -41,9 +42,6 @@ class Accumulator(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    latency = 2
-    min_rows = 3
-
     @staticmethod
     def row_layout(config: CoreConfig) -> data.StructLayout:
         """A finished row of a matrix."""
@@ -53,6 +51,9 @@ class Accumulator(wiring.Component):
         if not isinstance(config, CoreConfig):
             raise TypeError(f"Accumulator config must be a CoreConfig, not {config!r}")
         self.config = config
+        self._registered = config.tree_levels <= 2
+        self.latency = 3 if self._registered else 2
+        self.min_rows = self.latency + 1
         super().__init__({
             "i": In(stream.Signature(DotProduct.sum_layout(config), always_ready=True)),
             "o": Out(stream.Signature(self.row_layout(config), always_ready=True)),
@@ -68,17 +69,26 @@ class Accumulator(wiring.Component):
         read = ram.read_port()
         write = ram.write_port()
 
-        # Read the accumulator while the sum waits one cycle; add; write and put out.
+        # Read the accumulator while the sum waits a cycle (or two); add; write and put out.
         addend = Signal(DotProduct.sum_layout(config), reset_less=True)
         addend_valid = Signal()
+        base = Mux(addend.first, 0, read.data)
+        m.d.comb += read.addr.eq(self.i.p.row)
+        m.d.sync += [addend.eq(self.i.p), addend_valid.eq(self.i.valid)]
+        if self._registered:
+            read_base = Signal(signed(config.acc_bits), reset_less=True)
+            m.d.sync += read_base.eq(base)
+            base = read_base
+            following = Signal.like(addend)
+            following_valid = Signal()
+            m.d.sync += [following.eq(addend), following_valid.eq(addend_valid)]
+            addend, addend_valid = following, following_valid
+
         total = Signal(signed(config.acc_bits), reset_less=True)
         row = Signal(16, reset_less=True)
         keep = Signal()
-        m.d.comb += read.addr.eq(self.i.p.row)
         m.d.sync += [
-            addend.eq(self.i.p),
-            addend_valid.eq(self.i.valid),
-            total.eq(Mux(addend.first, 0, read.data) + addend.sum),
+            total.eq(base + addend.sum),
             row.eq(addend.row),
             keep.eq(addend_valid & ~addend.last),
             self.o.valid.eq(addend_valid & addend.last),

@@ -94,7 +94,7 @@ class TileBuffer(wiring.Component):
         tile = Signal(range(config.max_tiles))
         filled = Signal()  # all words of the shadow are on their way
         fetch = Signal()
-        shift = Signal()  # a word comes out of the memory
+        shift = Signal()  # a word comes out of the memory; a stale one is shifted out again
         m.d.comb += [
             read.addr.eq(address),
             fetch.eq(~filled & (complete | (address != written))),
@@ -119,7 +119,6 @@ class TileBuffer(wiring.Component):
                 word.eq(0),
                 tile.eq(0),
                 filled.eq(0),
-                shift.eq(0),
                 self.ready.eq(0),
             ]
 
