@@ -62,7 +62,7 @@ def epilogue(packet: Packet, acc: list[int], operands: list[int], states: list[i
                 exact = rnd(y * operand, packet.shift)
                 value = saturate(exact, 24)
                 out.gate += value != exact
-            case Function.RESIDUAL:
+            case _:  # RESIDUAL
                 value = saturate(operand + y, 24)
                 out.residual += value != operand + y
         out.values.append(value)

@@ -7,7 +7,7 @@ from ternforge.numerics import saturate, sigmoid
 from ternforge_sim.bench import simulate
 
 EDGES = sorted({min(max(sign * (128 * segment + step), -32768), 32767) for sign in (1, -1)
-                for segment in range(257) for step in (-1, 0, 1, 63, 64)})
+                for segment in range(257) for step in (-1, 0, 1, 64)})
 
 
 def run_sigmoid(arguments: list[int], shift: int = 0) -> list[int]:
@@ -30,7 +30,7 @@ def test_sigmoid_equals_contract(shift):
     near = [sign * ((1 << bit) + step) for bit in range(7, 15) for step in (-1, 0, 1)
             for sign in (1, -1)]
     arguments = near + [-32768, 32767] + [rng.randint(-(1 << bits), (1 << bits) - 1)
-                                          for bits in range(1, 16) for _ in range(30)]
+                                          for bits in range(1, 16) for _ in range(8)]
     expected = [sigmoid(saturate(t << shift, 16)) for t in arguments]
     assert run_sigmoid(arguments, shift) == expected
 
