@@ -173,7 +173,7 @@ class Epilogue(wiring.Component):
             | is_one(Function.FORGET) & header.bounded))
 
         # Which rows stand where: bit k is set k + 1 cycles after a row came.
-        taps = {f: self.combine_cycle(f) - 1 for f in Function}
+        taps = {f: self.combine_cycle(f) - 1 for f in Function.__members__.values()}
         flight, soon = Signal(max(taps.values())), Signal()
         combine, finish = Signal(), Signal(_FINISH)
         with m.Switch(function):
@@ -182,8 +182,8 @@ class Epilogue(wiring.Component):
                     m.d.comb += soon.eq(flight[cycle - 1])
         m.d.sync += [flight.eq(Cat(self.i.valid, flight)), combine.eq(soon),
                      finish.eq(Cat(combine, finish))]
-        with m.If(self.start):
-            m.d.sync += [flight.eq(0), combine.eq(0), finish.eq(0)]
+        # No row of the packet before is left in flight when its last row has retired.
+        assert len(flight) < min(self.latency(f) for f in taps)
         done = finish[-1]
 
         # Rescale; clip to 16 bits.
