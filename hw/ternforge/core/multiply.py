@@ -172,20 +172,20 @@ class RoundShift(wiring.Component):
 
         # Stage 2: by 0 to 15. Bits that no further shift brings into the window only tell
         # whether the value overflows.
-        value, overflow = coarse, C(0, 1)
+        value, overflow = coarse, []
         for bit in reversed(range(fine_bits)):
             value = shift_right(value, 1 << bit, bit)
             keep = window + (1 << bit) - 1
             if len(value) > keep:
                 above = value[keep - 1:]
-                overflow = overflow | (above.any() & ~above.all())
+                overflow.append(above.any() & ~above.all())
                 value = value[:keep].as_signed()
         if len(value) < window:
             value = Cat(value, value[-1].replicate(window - len(value))).as_signed()
         shifted = Signal(signed(window), reset_less=True)
-        overflows = Signal(reset_less=True)
+        overflows = Signal(max(1, len(overflow)), reset_less=True)
         negative = Signal(reset_less=True)
-        m.d.sync += [shifted.eq(value), overflows.eq(overflow), negative.eq(coarse[-1])]
+        m.d.sync += [shifted.eq(value), overflows.eq(Cat(overflow)), negative.eq(coarse[-1])]
         m.d.comb += self.doubled.eq(shifted)
 
         # Stage 3: round and clip.
@@ -194,7 +194,7 @@ class RoundShift(wiring.Component):
         top = (1 << (self.out_bits - 1)) - 1
         m.d.comb += [
             rounded.eq((shifted >> 1) + shifted[0]),
-            clip.eq(overflows | (rounded[-1] ^ rounded[-2])),
+            clip.eq(overflows.any() | (rounded[-1] ^ rounded[-2])),
         ]
         m.d.sync += [
             self.saturated.eq(clip),

@@ -176,14 +176,15 @@ class Quantiser(wiring.Component):
             issue.eq(run & remaining.any() & (second | self.constants.valid)),
             self.vector_read_address.eq(read_address),
         ]
-        m.d.sync += valid.eq(Cat(issue, valid))
+        drained = Signal()  # no element was on its way a cycle ago
+        m.d.sync += [valid.eq(Cat(issue, valid)), drained.eq(~(issue | valid.any()))]
         with m.If(issue):
             m.d.sync += [remaining.eq(remaining - 1), read_address.eq(read_address + 1)]
 
         # Pass 1: v = x * weight in 3 cycles, shifted and rounded in 3 more.
         # Pass 2: v times 2**14 or -2**14, and the shifter aligns (|v| << 15) >> align in 2 cycles.
         shift = Signal(6)
-        m.d.comb += shift.eq(Mux(second, scalar.align, header.shift))
+        m.d.sync += shift.eq(Mux(second, scalar.align, header.shift))
         shifters = []
         for index in range(elements):
             x = self.vector_read_data[index]
@@ -238,11 +239,13 @@ class Quantiser(wiring.Component):
         m.d.sync += square_valid.eq(Cat(z_valid, square_valid))
         m.d.comb += self.saturated.square.eq(
             Mux(square_valid[3], sum(shifter.saturated for shifter in square_shifters), 0))
+        settled = Signal()  # no square was on its way a cycle ago
         total, total_valid = sum(products), square_valid[5]
         if elements > 1:
             total = Signal(2 * ACTIVATION_BITS - 1 + low)
             total_valid = Signal()
             m.d.sync += [total.eq(sum(products)), total_valid.eq(square_valid[5])]
+        m.d.sync += settled.eq(~(z_valid | square_valid.any() | total_valid))
         with m.If(total_valid):
             m.d.sync += squares.eq(squares + total)
 
@@ -293,12 +296,12 @@ class Quantiser(wiring.Component):
                 with m.If(~remaining.any()):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
-                with m.If(~valid.any()):
+                with m.If(drained):
                     with m.If(header.codes):
                         m.d.comb += scalar.start.eq(1)
                         m.d.sync += due.eq(0)
                         m.next = "RECIPROCAL"
-                    with m.Elif(~square_valid.any() & ~total_valid):
+                    with m.Elif(settled):
                         m.next = "IDLE"
             with m.State("RECIPROCAL"):
                 m.d.sync += [
@@ -310,7 +313,7 @@ class Quantiser(wiring.Component):
                     m.next = "CODES"
             with m.State("CODES"):
                 m.d.comb += run.eq(1)
-                with m.If(~remaining.any() & ~valid.any()):
+                with m.If(~remaining.any() & drained):
                     m.d.comb += self.complete.eq(1)
                     m.next = "IDLE"
         return m
