@@ -28,6 +28,7 @@ LINT_WAIVERS = {
     "DECLFILENAME": "all modules stand in one file",
     "CASEINCOMPLETE": "a register keeps its value in the cases that are left out",
     "PROCASSINIT": "initial values are the state that the FPGA's registers are configured with",
+    "VARHIDDEN": "a signal may have the name of the instance that its module is",
     "UNOPTFLAT": "fields of one structure that depend on each other are not a loop",
 }
 

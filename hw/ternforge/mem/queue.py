@@ -1,4 +1,4 @@
-"""A stream buffer in block RAM."""
+"""A stream buffer in RAM."""
 
 from amaranth import *
 from amaranth.lib import memory, stream, wiring
@@ -44,7 +44,7 @@ class BlockQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.ram = ram = memory.Memory(shape=self.width, depth=self.depth, init=[],
-                                               attrs={"ram_style": "block", "no_rw_check": 1})
+                                               attrs={"no_rw_check": 1})
         read, write = ram.read_port(), ram.write_port()
         first, following, end = (Signal(range(self.depth)) for _ in range(3))
         m.d.comb += [
