@@ -146,9 +146,9 @@ def worst_cases(rng: random.Random, count: int) -> list[Packet]:
                Packet(many, [1] * count, shift=0, square_shift=63),  # a largest, but no squares
                Packet(low, [1] * count, shift=0, square_shift=8)]  # squares of -2**15
     packets += [Packet(many, weights, shift=shift, square_shift=square_shift)
-                for shift in (0, 1, 15, 22, 23, 37, 38, 39, 47, 63) for square_shift in (0, 7)]
+                for shift in (0, 1, 15, 22, 38, 39, 47, 63) for square_shift in (0, 7)]
     packets += [Packet(many, weights, square_shift=shift, sum_of=sum_of)
-                for shift in (0, 1, 8, 22, 23, 24, 47) for sum_of in (SumOf.INPUT, SumOf.PRODUCT)]
+                for shift in (0, 1, 23, 24, 47) for sum_of in (SumOf.INPUT, SumOf.PRODUCT)]
     return packets
 
 
@@ -174,6 +174,7 @@ def test_squares_are_kept_and_codes_left_out(elements):
                draw(rng, 16, sum_of=SumOf.KEEP), draw(rng, 4, sum_of=SumOf.KEEP, square_shift=0),
                draw(rng, 8, codes=False, sum_of=SumOf.INPUT, square_shift=0),
                draw(rng, 8, codes=False, sum_of=SumOf.KEEP), draw(rng, 8, sum_of=SumOf.KEEP),
+               draw(rng, 8, codes=False, sum_of=SumOf.PRODUCT, shift=0, square_shift=0),
                draw(rng, 8, sum_of=SumOf.INPUT), draw(rng, 8, sum_of=SumOf.KEEP)]
     assert measure(packets, elements) == expect(packets)
 

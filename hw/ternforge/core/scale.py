@@ -19,7 +19,8 @@ class ScaleUnit(wiring.Component):
     """Rescale multiplier of one MATVEC packet: ``ternforge.numerics.scale``.
 
     ``valid`` rises 6 cycles after ``start`` and stays until the next ``start``. Four digits of four
-    bits are multiplied in four cycles, then the product is normalised and the shift clipped.
+    bits are multiplied in four cycles, in one multiplier block where parts have them; then the
+    product is normalised and the shift clipped.
 
     Members
     -------
