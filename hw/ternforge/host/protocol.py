@@ -10,7 +10,7 @@ from ternforge.host.crc import crc16
 
 __all__ = ["COUNTERS", "INFO", "NO_TOKEN", "PEEK_BLOCK", "REFUSED", "REPLY", "SYNC",
            "TOKENS_PER_FRAME", "VERSION", "Command", "Deframer", "Frame", "Reason", "capacity",
-           "info_values", "pack", "step_tokens", "unpack"]
+           "info_values", "pack", "request_lengths", "step_tokens", "unpack"]
 
 VERSION = 1  #: of the protocol; the first byte of an INFO reply, whatever the version
 SYNC = 0xA5  #: first byte of a frame
@@ -60,6 +60,21 @@ def capacity(lanes: int) -> int:
 def step_tokens(lanes: int) -> int:
     """Most tokens in one STEP request."""
     return capacity(lanes) // 2
+
+
+def request_lengths(command: Command, lanes: int) -> range:
+    """Payload lengths in bytes that go with a request.
+
+    >>> request_lengths(Command.STEP, 8)
+    range(2, 12, 2)
+    """
+    if command is Command.WRITE:
+        return range(capacity(lanes), capacity(lanes) + 1)
+    if command is Command.STEP:
+        return range(2, capacity(lanes) + 1, 2)
+    if command in (Command.GENERATE, Command.PEEK):
+        return range(2, 3)
+    return range(1)
 
 
 def info_values(config: CoreConfig) -> dict[str, int]:
