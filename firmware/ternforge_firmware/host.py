@@ -1,7 +1,7 @@
 """Driver of a board: the requests of the host port as calls."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -157,7 +157,11 @@ class Board:
                             "this version of ternforge")
         values = self._unpack(INFO, info)
         del values["version"]
-        self.core = CoreConfig(**values)
+        try:
+            self.core = CoreConfig(**values)
+        except ValueError as error:
+            raise HostError(f"{transport.name} describes a core that cannot be: {error}: load a "
+                            "bitstream built by this version of ternforge") from None
 
     def __enter__(self) -> "Board":
         return self
@@ -259,7 +263,7 @@ class Board:
             raise self._malformed(Command.STEP)
         return int.from_bytes(answer, "little")
 
-    def generate(self, count: int) -> Iterator[int]:
+    def generate(self, count: int) -> Generator[int, None, None]:
         """Feed the last prediction back, ``count`` times, and yield each new one.
 
         The board goes on by itself; tokens come in groups. If the iterator is closed early, the
@@ -344,22 +348,26 @@ class Board:
     def _request(self, command: Command, payload: bytes = b"", *,
                  repeatable: bool = True) -> bytes:
         """Payload of the answer."""
-        reply = None
+        reply, refused = None, False
         for _ in range(self.retries + 1):
             sequence, request = self._frame(command, payload)
+            refused, intact = False, self._deframer.damaged
             self.transport.write(request)
             while (reply := self._receive()) is not None:
-                if reply.sequence != sequence:
-                    continue  # of an earlier request
+                if reply.sequence != sequence:  # of an earlier request, or ours was damaged
+                    refused |= _damaged(reply)
+                    continue
                 if reply.code == REPLY | command.value:
                     return reply.payload
                 if _damaged(reply):
                     break
                 if reply.code & REFUSED:
                     raise self._refusal(reply)
-            if reply is None and not repeatable:
+            # Silence after a refusal means that the board did nothing, if no answer came damaged.
+            if reply is None and not repeatable and (
+                    not refused or self._deframer.damaged != intact):
                 raise self._lost()
-        raise self._silent() if reply is None else self._noisy()
+        raise self._silent() if reply is None and not refused else self._noisy()
 
     def _abandon(self) -> None:
         """End a generation, whatever the state of the link."""
