@@ -1,6 +1,5 @@
 """``report.json`` of a build: what was measured, and how it prints."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,23 @@ from ternforge.errors import UserError
 from ternforge_boards.board import board as find_board
 from ternforge_boards.build import BuildResult
 from ternforge_boards.handoff import Design
+from ternforge_firmware.image import load_json
 
-__all__ = ["FORMAT", "make_report", "print_build", "read_report"]
+__all__ = ["FIELDS", "FORMAT", "make_report", "print_build", "read_report"]
 
 FORMAT = 1  #: version of the file
+
+#: What every report holds, and what kind each value is: "text", "count" (a whole number),
+#: "figure" (a number, zero or more), "flag", "names" (an object with text values) or "path"
+#: (text, or null).
+FIELDS = {
+    "board": "text", "model": "text", "model_hash": "text", "device": "text", "core_mhz": "figure",
+    "fmax_mhz": "figure", "constrained_mhz": "figure", "met": "flag", "lut": "count",
+    "ff": "count", "block_ram": "count", "dsp": "count", "spram": "count", "seed": "count",
+    "cycles_per_token": "figure", "ideal_cycles_per_token": "figure",
+    "weight_stream_share": "figure", "checked_tokens": "count", "bit_exact": "flag",
+    "tokens_per_second": "figure", "bitstream": "path", "tool_versions": "names",
+}
 
 
 def make_report(design: Design, result: BuildResult, cycles: dict[str, Any]) -> dict[str, Any]:
@@ -46,17 +58,45 @@ def read_report(path: Path) -> dict[str, Any]:
         If there is none, or it is not one of ours.
     """
     file = path / "report.json" if path.is_dir() else path
+    again = "make it again with `ternforge build`"
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
+        report = load_json(file.read_bytes())
     except OSError as error:
         raise UserError(f"cannot read {str(file)!r}: {error.strerror}; make one with "
                         "`ternforge build`") from None
     except ValueError:
-        raise UserError(f"{str(file)!r} is not a report: it must be JSON") from None
+        raise UserError(f"{str(file)!r} is not a report, or a truncated one: it must be JSON; "
+                        f"{again}") from None
     if not isinstance(report, dict) or report.get("format") != FORMAT:
-        raise UserError(f"{str(file)!r} is not a report of format {FORMAT}: make it again with "
-                        "`ternforge build`")
+        raise UserError(f"{str(file)!r} is not a report of format {FORMAT}: {again}")
+    for name, kind in FIELDS.items():
+        if name not in report:
+            raise UserError(f"the report {str(file)!r} must have the field {name!r}: {again}")
+        if not _is(kind, report[name]):
+            raise UserError(f"the field {name!r} of the report {str(file)!r} must be "
+                            f"{KINDS[kind]}, not {report[name]!r}: {again}")
+    find_board(report["board"])
     return report
+
+
+#: No figure of a build comes near it.
+LARGEST = 10**15
+
+#: Kinds of :data:`FIELDS` in messages.
+KINDS = {"text": "text", "count": "a whole number", "figure": "a number", "flag": "true or false",
+         "names": "an object with text values", "path": "text or null"}
+
+
+def _is(kind: str, value: Any) -> bool:
+    if kind == "flag":
+        return isinstance(value, bool)
+    if kind == "names":
+        return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    if kind in ("text", "path"):
+        return isinstance(value, str) or (kind == "path" and value is None)
+    if isinstance(value, bool) or not isinstance(value, int if kind == "count" else int | float):
+        return False
+    return 0 <= value < LARGEST
 
 
 def print_build(report: dict[str, Any], console: Console | None = None) -> None:

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ternforge.errors import suggestion
+
 from .config import ModelConfig
 
 __all__ = ["Recipe", "load_recipe", "shipped_folder"]
@@ -115,7 +117,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if not path.is_file():
         names = sorted(p.parent.name for p in shipped_folder().glob("*/recipe.json"))
         raise ValueError(
-            f"recipe must be a file or one of {', '.join(names)}, not {str(name_or_path)!r}"
+            f"unknown recipe {str(name_or_path)!r} (neither shipped nor a file): "
+            f"{suggestion(str(name_or_path), names)}"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

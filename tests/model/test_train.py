@@ -186,8 +186,12 @@ def test_bad_recipes_are_refused(change, message):
 
 
 def test_unknown_recipes_and_keys_are_named(tmp_path):
-    with pytest.raises(ValueError, match="not 'nonsense'"):
-        load_recipe("nonsense")
+    for name, end in (("zzz", "choose from shakespeare-85f, shakespeare-up5k"),
+                      ("shakespear-up5k",
+                       "did you mean 'shakespeare-up5k' or 'shakespeare-85f'?")):
+        with pytest.raises(ValueError) as caught:
+            load_recipe(name)
+        assert str(caught.value) == f"unknown recipe {name!r} (neither shipped nor a file): {end}"
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps({**RECIPE.to_dict(), "momentum": 1}))
     with pytest.raises(ValueError) as caught:
