@@ -15,6 +15,7 @@ from ternforge.errors import UserError
 from ternforge.process import find_tool
 from ternforge_boards.board import Board
 from ternforge_boards.jobs import Jobs
+from ternforge_boards.tools import TOOLS, newer_or_equal
 
 __all__ = ["Netlist", "link", "synthesise", "tool_version"]
 
@@ -45,12 +46,23 @@ class Netlist:
 
 
 def tool_version(package: str) -> str:
-    """Version of a tool's Python package; an error that names the extra if it is missing."""
+    """Version of a tool's Python package.
+
+    Raises
+    ------
+    UserError
+        If it is missing, or older than what :data:`~ternforge_boards.tools.TOOLS` accepts.
+    """
     try:
-        return metadata.version(package)
+        found = metadata.version(package)
     except metadata.PackageNotFoundError:
         raise UserError(f"the tool {package} is not installed: "
                         "install ternforge[flow]") from None
+    for tool in TOOLS:
+        if tool.name == package and not newer_or_equal(found, tool.minimum):
+            raise UserError(f"the tool {package} {found} is too old: install version "
+                            f"{tool.minimum} or newer, such as {package}=={tool.tested}")
+    return found
 
 
 def synthesise(

@@ -1,9 +1,14 @@
-"""Checkpoints in upstream's layout: ``config.json`` plus safetensors (spec section 2). No torch."""
+"""Checkpoints in upstream's layout: ``config.json`` plus safetensors (spec section 2). No torch.
+
+The files that we write also hold a CRC-32 of each tensor, as JSON under ``crc32`` in the metadata,
+where other readers of safetensors ignore it. Files of others have none and cannot be checked.
+"""
 
 import contextlib
 import json
 import math
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,8 @@ __all__ = ["atomic_write", "load_tensors", "read_safetensors", "save_tensors"]
 CONFIG_FILE = "config.json"
 TENSOR_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+METADATA = "__metadata__"  #: key in the header of a safetensors file
+SUMS = "crc32"  #: key in the metadata
 #: Bytes per element of the accepted safetensors types.
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 #: Longest header a safetensors file may have.
@@ -47,8 +54,8 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        The file is missing, truncated or damaged, or a tensor has another type; the message
-        names the file, and the tensor or the offset.
+        The file is missing, truncated or damaged, or a tensor has another type or another
+        CRC-32 than the file says; the message names the file, and the tensor or the offset.
     """
     path = Path(path)
     try:
@@ -65,14 +72,20 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
         )
     try:
         header = json.loads(raw[8 : 8 + length])
-        entries = {k: v for k, v in header.items() if k != "__metadata__"}
-    except (ValueError, AttributeError):
+        entries = {k: v for k, v in header.items() if k != METADATA}
+        sums = json.loads(header.get(METADATA, {}).get(SUMS, "{}"))
+        sums = dict.fromkeys(entries) | dict(sums) if sums else {}
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{path} must hold a JSON object as header at offset 8") from None
     body = memoryview(raw)[8 + length :]
-    return {name: _tensor(path, name, entry, body) for name, entry in entries.items()}
+    for name in sums:
+        if name not in entries:
+            raise ValueError(f"{path}: tensor {name!r} must be present, as its CRC-32 is")
+    return {name: _tensor(path, name, entry, body, sums) for name, entry in entries.items()}
 
 
-def _tensor(path: Path, name: str, entry: Any, body: memoryview) -> np.ndarray:
+def _tensor(path: Path, name: str, entry: Any, body: memoryview,
+            sums: Mapping[str, Any]) -> np.ndarray:
     try:
         kind, (start, stop) = entry["dtype"], entry["data_offsets"]
         shape = tuple(int(n) for n in entry["shape"])
@@ -95,12 +108,34 @@ def _tensor(path: Path, name: str, entry: Any, body: memoryview) -> np.ndarray:
             "missing: it is truncated"
         )
     data = body[start:stop]
+    if name in sums and sums[name] != (found := _sum(data)):
+        raise ValueError(f"{path}: tensor {name!r} is corrupt: its CRC-32 must be {sums[name]}, "
+                         f"not {found}")
     if kind == "BF16":
         wide = np.frombuffer(data, "<u2").astype(np.uint32) << 16
         return wide.view(np.float32).reshape(shape)
     types = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
     with np.errstate(over="ignore"):  # an F64 beyond float32 becomes inf, refused by the caller
         return np.frombuffer(data, types[kind]).astype(np.float32).reshape(shape)
+
+
+def _sum(content: bytes | memoryview) -> str:
+    return f"{zlib.crc32(content):08x}"
+
+
+def _with_sums(raw: bytes) -> bytes:
+    """A safetensors file with the CRC-32 of each tensor; the same bytes on every run.
+
+    The library writes several metadata in random order, so they are added here.
+    """
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header, body = json.loads(raw[8:start]), memoryview(raw)[start:]
+    header[METADATA][SUMS] = json.dumps(
+        {name: _sum(body[slice(*entry["data_offsets"])]) for name, entry in header.items()
+         if name != METADATA}, separators=(",", ":"))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format wants the tensors aligned
+    return len(text).to_bytes(8, "little") + text + bytes(body)
 
 
 def load_tensors(folder: str | Path) -> tuple[ModelConfig, dict[str, np.ndarray]]:
@@ -198,7 +233,8 @@ def save_tensors(
     """
     folder = Path(folder)
     check_tensors(config, tensors, {}, folder / TENSOR_FILE)
-    raw = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"format": "pt"})
+    raw = _with_sums(save({k: np.ascontiguousarray(v) for k, v in tensors.items()},
+                          {"format": "pt"}))
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / TENSOR_FILE, lambda path: path.write_bytes(raw))
     atomic_write(folder / CONFIG_FILE, lambda path: path.write_text(config.to_json()))

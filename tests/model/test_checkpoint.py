@@ -1,8 +1,10 @@
 import json
+import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from ternforge_model.checkpoint import (
     atomic_write,
@@ -112,6 +114,52 @@ def test_integer_tensor(tmp_path):
         "DIR/model.safetensors: tensor 'lm_head.weight' must have type F64, F32, F16, BF16, "
         "not 'I8'"
     )
+
+
+def test_every_flipped_bit_is_refused_or_harmless(tmp_path):
+    tensors = random_tensors()
+    save_tensors(tmp_path, CONFIG, tensors)
+    path = tmp_path / "model.safetensors"
+    raw = path.read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    rng = np.random.default_rng(2)
+    loaded = []
+    for place in [*range(start), *rng.integers(start, len(raw), 200)]:
+        damaged = bytearray(raw)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        got = {}
+        with suppress(ValueError):  # and no other exception
+            got = load_tensors(tmp_path)[1]
+            loaded.append(place)
+        assert not got or all(np.array_equal(got[k], tensors[k]) for k in tensors), place
+    # What goes unnoticed stands in the names of the metadata and in their values.
+    assert max(loaded, default=0) < start
+    assert len(loaded) < 30
+
+
+def test_damaged_tensor_is_named(tmp_path):
+    save_tensors(tmp_path, CONFIG, random_tensors())
+    path = tmp_path / "model.safetensors"
+    raw = bytearray(path.read_bytes())
+    header = json.loads(raw[8:8 + int.from_bytes(raw[:8], "little")])
+    start = 8 + int.from_bytes(raw[:8], "little") + header[HEAD]["data_offsets"][0]
+    assert json.loads(header["__metadata__"]["crc32"])[HEAD] == (
+        f"{zlib.crc32(raw[start:start + 80]):08x}")
+    raw[start + 9] ^= 1
+    path.write_bytes(raw)
+    assert refusal(tmp_path) == (
+        f"DIR/model.safetensors: tensor 'lm_head.weight' is corrupt: its CRC-32 must be "
+        f"{json.loads(header['__metadata__']['crc32'])[HEAD]}, not "
+        f"{zlib.crc32(raw[start:start + 80]):08x}")
+
+
+def test_the_library_reads_what_we_write(tmp_path):
+    tensors = random_tensors()
+    save_tensors(tmp_path, CONFIG, tensors)
+    got = load_file(tmp_path / "model.safetensors")
+    assert set(got) == set(tensors)
+    assert all(np.array_equal(got[k], tensors[k]) for k in tensors)
 
 
 @pytest.mark.parametrize("keep", [0, 7, 8, 100, -1])

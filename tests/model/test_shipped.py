@@ -1,5 +1,7 @@
 """The shipped models, without torch and without a text: they predict what they wrote themselves."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -37,3 +39,14 @@ def test_integer_loss_is_within_half_a_percent_of_float(name):
 @pytest.mark.parametrize("name", shipped_names())
 def test_embedding_of_a_shipped_model_takes_8_bits(name):
     assert open_model(name).program.embedding.dtype == np.int8
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_damage_to_a_shipped_model_is_noticed(name, tmp_path):
+    folder = shutil.copytree(open_model(name).folder, tmp_path / name)
+    path = folder / "model.safetensors"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 0x40
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"tensor 'model\.layers\.\d.*' is corrupt: its CRC-32 "):
+        _ = open_model(folder).program

