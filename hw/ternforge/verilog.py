@@ -28,12 +28,15 @@ LINT_WAIVERS = {
     "DECLFILENAME": "all modules stand in one file",
     "CASEINCOMPLETE": "a register keeps its value in the cases that are left out",
     "PROCASSINIT": "initial values are the state that the FPGA's registers are configured with",
+    "INITIALDLY": "processes are started once they all wait, see the assignments to $start",
     "VARHIDDEN": "a signal may have the name of the instance that its module is",
     "UNOPTFLAT": "fields of one structure that depend on each other are not a loop",
 }
 
 _READMEM = re.compile(r'^  initial \$readmemb\("(?P<file>[^"]+)", (?P<memory>\\?\S+) ?\);\n',
                       re.MULTILINE)
+#: Yosys reads this register in every ``always @*``, so that its initialisation starts the process.
+_START = re.compile(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ")
 _MODULE = re.compile(r"^module (?P<name>\\?\S+?) ?\(", re.MULTILINE)
 
 
@@ -156,7 +159,7 @@ def generate(component: wiring.Component, name: str, *, image_memory: str = "mem
         _run_yosys(script, folder)
         text = (folder / "design.v").read_text()
         memories: dict[str, str] = {}
-        text = _name_modules(text, name)
+        text = _start_processes(_name_modules(text, name))
         text = _place_memories(text, folder, name, image_memory, memories)
     header = re.search(rf"^module {name} ?\((?P<ports>[^)]*)\)", text, re.MULTILINE)
     assert header is not None
@@ -184,6 +187,17 @@ def _name_modules(text: str, name: str) -> str:
     return text
 
 
+def _start_processes(text: str) -> str:
+    """Initialise what starts every ``always @*`` only when they all wait for it.
+
+    SystemVerilog initialises declarations before any process runs: a process whose inputs keep
+    their first values would then never run, and its outputs stay unknown.
+    """
+    text = _START.sub(lambda _: r"\$start ", text)
+    return text.replace("  reg \\$start  = 0;\n",
+                        "  reg \\$start ;\n  initial \\$start  <= 1'b0;\n")
+
+
 def _place_memories(text: str, folder: Path, name: str, image_memory: str,
                     memories: dict[str, str]) -> str:
     """Inline small tables; give image banks ``$readmemh`` files with names of their own."""
@@ -198,5 +212,5 @@ def _place_memories(text: str, folder: Path, name: str, image_memory: str,
         file = f"{name}_{match['memory']}.mem"
         digits = -(-width // 4)
         memories[file] = "".join(f"{word:0{digits}x}\n" for word in words)
-        return f'  initial $readmemh("{file}", {match["memory"]});\n'
+        return f'  initial $readmemh("{file}", {match["memory"]}, 0, {len(words) - 1});\n'
     return _READMEM.sub(replace, text)
