@@ -7,28 +7,27 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from ternforge.accelerator import Accelerator
 from ternforge.config import CoreConfig
+from ternforge.host.uart import uart_divisor
+from ternforge.mem.onchip import banks_of
 from ternforge.output import atomic_folder, write_text
 from ternforge.presets import core_preset
-from ternforge.system import System
+from ternforge.system import BAUD, System
 from ternforge.verilog import VerilogDesign, generate
 from ternforge_boards.board import Board
 from ternforge_boards.constraints import constraints, constraints_name
+from ternforge_boards.exchange import exchanges, to_mem
 from ternforge_boards.pll import pll_settings
 from ternforge_boards.top import board_top
-from ternforge_firmware.image import Image, write_mem
+from ternforge_firmware.image import Image
 from ternforge_firmware.lower import raise_
-from ternforge_model.integer import IntegerModel
-from ternforge_model.program import Matvec, Program
 
-__all__ = ["ACCELERATOR", "TOP", "Design", "make_design", "write_build_sources", "write_handoff"]
+__all__ = ["TOP", "Design", "make_design", "write_build_sources", "write_handoff"]
 
 TOP = "ternforge"  #: module and file name of the design without clock generation
-ACCELERATOR = "accelerator"  #: the same without host port, in the testbench folder
 
 #: Tokens that the hand-off's testbench runs.
-GOLDEN_STEPS = 4
+GOLDEN_STEPS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,39 +79,45 @@ def write_build_sources(design: Design, folder: Path) -> None:
     write_text(folder / f"{design.board.name.replace('-', '_')}_top.v", design.board_top)
 
 
-def _golden(program: Program, steps: int) -> tuple[str, str, Matvec]:
-    """Steps and logits of the integer model as ``$readmemh`` text."""
-    head = program.ops[-1]
-    assert isinstance(head, Matvec)
-    rng = np.random.default_rng(1)
-    ids = rng.integers(0, program.vocab_size, steps)
-    result = IntegerModel(program).forward(ids)
-    lines = "".join(f"{int(want) << 16 | (position == 0) << 15 | int(token):08x}\n"
-                    for position, (token, want) in enumerate(zip(ids, result.tokens, strict=True)))
-    logits = "".join(f"{int(value) & 0xFFFFFF:06x}\n" for value in result.acc.reshape(-1))
-    return lines, logits, head
+def _bank_files(design: Design) -> dict[str, str]:
+    """``$readmemh`` text by name of the bank, where the bitstream leaves the memory empty.
+
+    The first beat is left out: the testbench writes it through the host port.
+    """
+    if not design.core.single_port_beats:
+        return {}
+    beats, digits = [0, *_beats(design.image)[1:]], design.core.beat_bits // 4
+    return {f"bank_{index}": "".join(f"{beat:0{digits}x}\n" for beat in held)
+            for index, bank in enumerate(banks_of(design.core))
+            if (held := beats[bank.start:bank.start + bank.depth])}
 
 
-def write_handoff(design: Design, out: Path) -> Path:
-    """Write the folder, whole or not at all; the same bytes on every run.
+def write_handoff(design: Design, out: Path) -> list[str]:
+    """Write the folder, whole or not at all; the same bytes on every run. Returns its files.
 
     It holds the Verilog, memory contents, the packet image, port table, instantiation template,
-    board-level top, constraints, and a self-checking testbench with golden vectors.
+    board-level top, constraints, and a self-checking testbench of that Verilog with golden vectors.
     """
     image, core = design.image, design.core
     program = raise_(image)
-    steps, logits, head = _golden(program, GOLDEN_STEPS)
-    vectors = {entry["name"]: entry["address"] for entry in image.metadata["vectors"]}
+    rng = np.random.default_rng(1)
+    session = exchanges(core, image, rng.integers(0, program.vocab_size, GOLDEN_STEPS).tolist())
+    golden = to_mem(session)
+    banks = _bank_files(design)
+    divisor = uart_divisor(round(design.core_mhz * 1e6), BAUD)
     values = {
-        "name": TOP, "module": ACCELERATOR, "version": version("ternforge"),
+        "name": TOP, "version": version("ternforge"),
         "board": design.board, "core": core, "model": image.model, "hash": image.model_hash,
         "vocab": program.vocab_size, "weights": program.ternary_weights, "steps": GOLDEN_STEPS,
-        "beats": len(image.memory()), "beat_bits": core.beat_bits,
-        "initialised": core.single_port_beats == 0,
-        "logits_address": vectors.get(head.dst, 0) if head.dst else 0,
+        "count": golden.count("\n"), "divisor": divisor,
+        "initialised": not core.single_port_beats,
+        # four times what the stream of the weights takes, and the pause between two bytes
+        "limit": 4 * len(image.memory()) // divisor + 10000,
+        "banks": {name: text.count("\n") for name, text in banks.items()},
     }
     environment = jinja2.Environment(loader=jinja2.PackageLoader("ternforge_boards"),
-                                     undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+                                     undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
+                                     trim_blocks=True)
 
     def render(template: str) -> str:
         return environment.get_template(f"{template}.j2").render(values)
@@ -126,13 +131,13 @@ def write_handoff(design: Design, out: Path) -> Path:
         image.write(folder / "image.tfi")
         bench = folder / "testbench"
         bench.mkdir()
-        generate(Accelerator(core), ACCELERATOR).write(bench)
         write_text(bench / "testbench.v", render("testbench.v"))
-        write_text(bench / "golden_steps.mem", steps)
-        write_text(bench / "golden_logits.mem", logits)
-        write_mem(bench / "image.mem", image)
+        write_text(bench / "golden.mem", golden)
+        for name, text in banks.items():
+            write_text(bench / f"{name}.mem", text)
         top = folder / "board"
         top.mkdir()
         write_text(top / f"{design.board.name.replace('-', '_')}_top.v", design.board_top)
         write_text(top / constraints_name(design.board), constraints(design.board))
-    return out
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return sorted(path.relative_to(folder).as_posix() for path in files)

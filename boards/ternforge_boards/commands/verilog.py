@@ -30,9 +30,7 @@ def verilog(
     console = Console(stderr=True, quiet=as_json)
     with console.status("generating Verilog ..."):
         design = make_design(record, packed, clock)
-        write_handoff(design, out)
-    files = sorted(str(path.relative_to(out)) for path in out.rglob("*")
-                   if path.is_file() and not path.name.startswith("."))
+        files = write_handoff(design, out)
     if as_json:
         print_json({"output": out, "top": TOP, "core_mhz": design.core_mhz, "files": files,
                     "ports": [vars(port) for port in design.verilog.ports]})
