@@ -73,9 +73,11 @@ def _listing(image: Image, data: bool) -> Iterator[str]:
             yield f".{name} {_json({key: content[key]})}"
     at = len(image.directory_beats)
     yield f".embedding ; {image.vocab_size} rows of {image.stride} beats"
+    start = len(image.embedding_beats) - image.vocab_size * image.stride  # one header for all
     for token, row in enumerate(image.embedding if data else image.embedding[:1]):
-        yield from _packet(row, at + token * image.stride, image.lanes, data, f"token {token}")
-    at += image.vocab_size * image.stride
+        where = f"token {token}, beat {at + start + token * image.stride}, {image.stride} long"
+        yield from _packet(row, image.lanes, data, where)
+    at += len(image.embedding_beats)
     yield f".program ; {len(image.program)} packets, {len(image.program_beats)} beats"
     layer = object()
     for number, packet in enumerate(image.program):
@@ -85,20 +87,20 @@ def _listing(image: Image, data: bool) -> Iterator[str]:
                 layer = entry.get("layer")
                 yield f"; layer {layer}" if layer is not None else "; outside the layers"
             yield f".packet {_json(entry)}"
-        yield from _packet(packet, at, image.lanes, data)
-        at += packet.beats(image.lanes)
+        size = packet.beats(image.lanes)
+        yield from _packet(packet, image.lanes, data, f"beat {at}, {size} long")
+        at += size
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
-def _packet(packet: Packet, at: int, lanes: int, data: bool, note: str = "") -> Iterator[str]:
+def _packet(packet: Packet, lanes: int, data: bool, where: str) -> Iterator[str]:
     words = [packet.op.name]
     for name, value in packet.fields.items():
         words.append(f"{name}={FIELD_ENUMS[name](value).name if name in FIELD_ENUMS else value}")
-    size = packet.beats(lanes)
-    yield " ".join(words) + f" ; {note + ', ' if note else ''}beat {at}, {size} long"
+    yield f"{' '.join(words)} ; {where}"
     if not data:
         return
     if packet.op is Opcode.MATVEC:

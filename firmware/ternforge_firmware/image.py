@@ -7,7 +7,7 @@ CRC-32) and the CRC-32 of all header bytes before it. The sections follow withou
 ``directory``
     :data:`ternforge.isa.DIRECTORY`, padded to whole beats.
 ``embedding``
-    One LOAD packet per token, all of the same length.
+    The header of a LOAD packet, then its payload for each token.
 ``program``
     The packets of a token after its embedding row; END is the last.
 ``tokenizer``, ``metadata``
@@ -32,13 +32,22 @@ from ternforge.errors import UserError
 from ternforge.isa import Function, Opcode
 from ternforge.output import atomic_file, write_bytes
 
-from .packet import HEADER_BYTES, Beats, Packet, header_beats, pack_header, parse, vector_fields
+from .packet import (
+    HEADER_BYTES,
+    Beats,
+    Packet,
+    header_beats,
+    pack_header,
+    parse,
+    parse_rows,
+    vector_fields,
+)
 
 __all__ = ["FORMAT_VERSION", "MAGIC", "SECTIONS", "Image", "ImageError", "Section",
            "load_json", "read", "write_mem"]
 
 MAGIC = b"TERNFORG"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SECTIONS = ("directory", "embedding", "program", "tokenizer", "metadata")
 
 #: magic, version, header bytes, lanes, elements, vocabulary, program packets, memory beats,
@@ -79,7 +88,7 @@ class Image:
     model_hash: str  #: SHA-256 of the model, 64 hexadecimal digits
     lanes: int  #: of the core
     elements: int  #: of the core; vector addresses are multiples of it
-    embedding: tuple[Packet, ...]  #: one LOAD packet per token
+    embedding: tuple[Packet, ...]  #: one LOAD packet per token, all with one header
     program: tuple[Packet, ...]  #: in execution order, END last
     tokenizer: dict[str, Any] = field(default_factory=dict)  #: content of ``tokenizer.json``
     metadata: dict[str, Any] = field(default_factory=dict)  #: see :mod:`.lower`
@@ -94,9 +103,9 @@ class Image:
         CoreConfig(lanes=self.lanes, elements=self.elements)
         if not self.embedding:
             raise ValueError("embedding must have at least one row")
-        strides = {row.beats(self.lanes) for row in self.embedding}
-        if any(row.op is not Opcode.LOAD for row in self.embedding) or len(strides) > 1:
-            raise ValueError("embedding rows must be LOAD packets of one length")
+        first = self.embedding[0].fields
+        if any(row.op is not Opcode.LOAD or row.fields != first for row in self.embedding):
+            raise ValueError("embedding rows must be LOAD packets with one header")
         ends = [n for n, packet in enumerate(self.program) if packet.op is Opcode.END]
         if ends != [len(self.program) - 1]:
             raise ValueError("program must have one END packet, at its end")
@@ -116,12 +125,13 @@ class Image:
     @property
     def stride(self) -> int:
         """Beats of one embedding row."""
-        return self.embedding[0].beats(self.lanes)
+        return len(self.embedding[0].payload_beats(self.lanes))
 
     @cached_property
     def embedding_beats(self) -> Beats:
         """The embedding section as beats."""
-        return np.concatenate([row.to_beats(self.lanes) for row in self.embedding])
+        return np.concatenate([self.embedding[0].header_beats(self.lanes),
+                               *(row.payload_beats(self.lanes) for row in self.embedding)])
 
     @cached_property
     def program_beats(self) -> Beats:
@@ -131,7 +141,7 @@ class Image:
     @property
     def directory_beats(self) -> Beats:
         """The directory section as beats."""
-        start = header_beats(self.lanes)
+        start = 2 * header_beats(self.lanes)  # behind the directory and the header of the rows
         return pack_header(_pack_directory({
             "magic": isa.MAGIC, "vocab_size": self.vocab_size, "embedding": start,
             "stride": self.stride, "program": start + self.stride * self.vocab_size,
@@ -199,9 +209,10 @@ class Image:
                                    f"{len(content)}")
             beats[section] = np.frombuffer(content, np.uint8).reshape(-1, header["lanes"])
         packets = {}
-        for section in SECTIONS[1:3]:
+        for section, rows in (("embedding", parse_rows),
+                              ("program", lambda stream: [packet for _, packet in parse(stream)])):
             try:
-                packets[section] = tuple(packet for _, packet in parse(beats[section]))
+                packets[section] = tuple(rows(beats[section]))
             except ValueError as error:
                 raise bad(section, str(error)) from None
         texts = {}

@@ -67,7 +67,7 @@ def lower(program: Program, core: CoreConfig,
                   elements=core.elements, embedding=embedding,
                   program=(*body, Packet(Opcode.END)), tokenizer=_tokenizer(tokenizer),
                   metadata=metadata)
-    beats = image.stride * image.vocab_size + len(image.program_beats) + len(image.directory_beats)
+    beats = len(image.memory())
     if beats > core.memory_beats:
         raise FitError(f"model {program.name!r} does not fit the core: its image needs "
                        f"memory_beats={beats}, {beats - core.memory_beats} more than its "
@@ -204,9 +204,8 @@ def _raise(image: Image) -> Program:
             raise ValueError(f"packet {number} ({entry['name']}): {error}") from None
     rows = image.embedding
     first = rows[0].fields
-    if any(row.fields != first for row in rows) or \
-            first["dst"] != vectors[RESIDUAL_VECTOR]["address"]:
-        raise ValueError(f"embedding rows must have one header that loads {RESIDUAL_VECTOR!r}")
+    if first["dst"] != vectors[RESIDUAL_VECTOR]["address"]:
+        raise ValueError(f"embedding rows must load {RESIDUAL_VECTOR!r}")
     table = np.stack([row.payload for row in rows])
     return Program(name=image.model, ops=tuple(ops),
                    vectors={key: entry["length"] for key, entry in vectors.items()},

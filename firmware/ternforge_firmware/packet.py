@@ -11,7 +11,7 @@ from ternforge import isa
 from ternforge.isa import Function, Opcode, SumOf
 
 __all__ = ["FIELD_ENUMS", "HEADER_BYTES", "Beats", "Packet", "constant_bits", "header_beats",
-           "load", "matvec", "pack_header", "parse", "parse_one", "payload_beats", "quantise",
+           "load", "matvec", "pack_header", "parse", "parse_rows", "payload_beats", "quantise",
            "vector_fields"]
 
 HEADER_BYTES = isa.HEADER_BITS // 8
@@ -36,9 +36,7 @@ def pack_header(word: int, lanes: int) -> Beats:
 
 def constant_bits(op: Opcode, fields: Mapping[str, int]) -> int:
     """Width of one constant in the payload; 0 if the packet carries none."""
-    if op is Opcode.LOAD:
-        return 16 if fields["wide"] else 8
-    return 16 if op is Opcode.QUANTISE else 0
+    return (16 if fields["wide"] else 8) if op in (Opcode.LOAD, Opcode.QUANTISE) else 0
 
 
 def payload_beats(op: Opcode, fields: Mapping[str, int], lanes: int) -> int:
@@ -117,21 +115,26 @@ class Packet:
         """Beats that the packet takes, header included."""
         return header_beats(lanes) + payload_beats(self.op, self.fields, lanes)
 
-    def to_beats(self, lanes: int) -> Beats:
-        """The packet as the hardware reads it."""
-        head = pack_header(isa.encode(self.op, **self.fields), lanes)
+    def header_beats(self, lanes: int) -> Beats:
+        """The header as the hardware reads it."""
+        return pack_header(isa.encode(self.op, **self.fields), lanes)
+
+    def payload_beats(self, lanes: int) -> Beats:
+        """What follows the header, padded with zeros to whole beats."""
         if self.op is Opcode.MATVEC:
             if self.payload.shape[1] != lanes:
                 raise ValueError(f"MATVEC weights must have {lanes} bytes to a beat, not "
                                  f"{self.payload.shape[1]}")
-            return np.concatenate([head, self.payload])
-        bits = constant_bits(self.op, self.fields)
-        if not bits:
-            return head
-        raw = self.payload.astype("<i2" if bits == 16 else np.int8).tobytes()
+            return self.payload
+        wide = constant_bits(self.op, self.fields) == 16
+        raw = self.payload.astype("<i2" if wide else np.int8).tobytes()
         body = np.zeros(payload_beats(self.op, self.fields, lanes) * lanes, np.uint8)
         body[:len(raw)] = np.frombuffer(raw, np.uint8)
-        return np.concatenate([head, body.reshape(-1, lanes)])
+        return body.reshape(-1, lanes)
+
+    def to_beats(self, lanes: int) -> Beats:
+        """The packet as the hardware reads it."""
+        return np.concatenate([self.header_beats(lanes), self.payload_beats(lanes)])
 
 
 def load(dst: int, constants: NDArray[Any], *, wide: bool, shift: int) -> Packet:
@@ -141,9 +144,12 @@ def load(dst: int, constants: NDArray[Any], *, wide: bool, shift: int) -> Packet
 
 
 def quantise(constants: NDArray[Any], *, sum_of: SumOf, **fields: int) -> Packet:
-    """A QUANTISE packet; ``fields`` are those of the header but ``sum_of`` and ``count``."""
-    return Packet(Opcode.QUANTISE, {**fields, "sum_of": sum_of.value, "count": len(constants)},
-                  constants)
+    """A QUANTISE packet; ``fields`` are those of the header but ``sum_of`` and ``count``.
+
+    Weights take 16 bits unless ``wide`` says otherwise.
+    """
+    return Packet(Opcode.QUANTISE, {"wide": 1, **fields, "sum_of": sum_of.value,
+                                    "count": len(constants)}, constants)
 
 
 def matvec(weights: Beats, *, function: Function, **fields: int) -> Packet:
@@ -151,26 +157,37 @@ def matvec(weights: Beats, *, function: Function, **fields: int) -> Packet:
     return Packet(Opcode.MATVEC, {**fields, "function": function.value}, weights)
 
 
-def parse_one(beats: Beats, at: int) -> tuple[Packet, int]:
-    """The packet whose header stands at beat ``at``, and the beat after it.
+def parse_header(beats: Beats, at: int) -> tuple[Opcode, dict[str, int], int]:
+    """Opcode and fields of the header at beat ``at``, and the beat after it.
 
     Raises
     ------
     ValueError
-        If there is no well-formed packet; padding must be zero.
+        If there is no well-formed header; padding must be zero.
     """
-    lanes = beats.shape[1]
-    start = at + header_beats(lanes)
+    start = at + header_beats(beats.shape[1])
     if start > len(beats):
         raise ValueError(f"a header of {start - at} beats must fit, but {len(beats) - at} are left")
     head = beats[at:start].tobytes()
     op, fields = isa.decode(int.from_bytes(head[:HEADER_BYTES], "little"))
-    end = start + payload_beats(op, fields, lanes)
+    if any(head[HEADER_BYTES:]):
+        raise ValueError(f"the padding of a {op.name} header must be 0")
+    return op, fields, start
+
+
+def parse_payload(op: Opcode, fields: dict[str, int], beats: Beats, start: int,
+                  ) -> tuple[Packet, int]:
+    """The packet whose payload begins at beat ``start``, and the beat after it.
+
+    Raises
+    ------
+    ValueError
+        If the payload does not fit, or its padding is not zero.
+    """
+    end = start + payload_beats(op, fields, beats.shape[1])
     if end > len(beats):
         raise ValueError(f"the payload of {op.name} must fit, but it takes {end - start} beats and "
                          f"{len(beats) - start} are left")
-    if any(head[HEADER_BYTES:]):
-        raise ValueError(f"the padding of a {op.name} header must be 0")
     if op is Opcode.MATVEC:
         return Packet(op, fields, beats[start:end]), end
     raw = beats[start:end].tobytes()
@@ -187,14 +204,37 @@ def parse(beats: Beats) -> list[tuple[int, Packet]]:
     Raises
     ------
     ValueError
-        As :func:`parse_one`, with the beat of the packet in front.
+        If one is not well-formed; names it and its beat.
     """
     packets, at = [], 0
     while at < len(beats):
         try:
-            packet, end = parse_one(beats, at)
+            op, fields, start = parse_header(beats, at)
+            packet, end = parse_payload(op, fields, beats, start)
         except ValueError as error:
             raise ValueError(f"packet {len(packets)} at beat {at}: {error}") from None
         packets.append((at, packet))
         at = end
     return packets
+
+
+def parse_rows(beats: Beats) -> list[Packet]:
+    """Packets of an embedding section: one header, then the payload of each row.
+
+    Raises
+    ------
+    ValueError
+        If the header or a row is not well-formed; names the row and its beat.
+    """
+    op, fields, at = parse_header(beats, 0)
+    if not payload_beats(op, fields, beats.shape[1]):
+        raise ValueError(f"its header must be a LOAD of at least one constant, not of {op.name}")
+    rows = []
+    while at < len(beats):
+        try:
+            row, end = parse_payload(op, fields, beats, at)
+        except ValueError as error:
+            raise ValueError(f"row {len(rows)} at beat {at}: {error}") from None
+        rows.append(row)
+        at = end
+    return rows

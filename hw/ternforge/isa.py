@@ -12,7 +12,7 @@ __all__ = ["DIRECTORY", "HEADER_BITS", "HEADERS", "MAGIC", "Function", "Opcode",
            "encode", "gather", "header_fields"]
 
 HEADER_BITS = 128
-MAGIC = 0x7F46  #: first 16 bits of the image directory
+MAGIC = 0x7F47  #: first 16 bits of the image directory; changes with the layouts below
 
 
 class Opcode(enum.Enum, shape=4):
@@ -49,26 +49,28 @@ def _header(fields: dict) -> data.StructLayout:
     return data.StructLayout({**fields, "reserved": HEADER_BITS - used})
 
 
-#: Header layouts by opcode, fields from bit 0 up. ``op`` comes first in each.
+#: Header layouts by opcode, fields from bit 0 up. ``op`` comes first in each. One unit runs LOAD and
+#: QUANTISE: a LOAD header read as QUANTISE has the same fields, no codes and nothing to sum.
 HEADERS = {
     Opcode.END: _header({"op": Opcode}),
     Opcode.LOAD: _header({
         "op": Opcode,
         "wide": 1,       # constants of 16 bits (1) or 8 bits (0), signed
-        "shift": 4,      # left shift
-        "count": 16,     # elements
+        "count": 16,     # elements; a multiple of ``elements``
         "dst": 16,       # vector address
+        "shift": 4,      # left shift
     }),
     Opcode.QUANTISE: _header({
         "op": Opcode,
+        "wide": 1,       # weights of 16 bits (1) or 8 bits (0), signed
+        "count": 16,     # elements; a multiple of ``elements``
+        "dst": 16,       # vector address of v; may equal src
+        "shift": 6,      # right shift of x * w
+        "src": 16,       # vector address of x
         "sum_of": SumOf,
         "codes": 1,      # 0: only the sum of squares is wanted
-        "shift": 6,      # right shift of x * w
-        "square_shift": 6,  # right shift before squaring
+        "square_shift": 4,  # right shift before squaring; 8 makes 16 bits of any 24
         "tiles": 8,      # ceil(count / tile)
-        "count": 16,     # elements; a multiple of ``elements``
-        "src": 16,       # vector address of x
-        "dst": 16,       # vector address of v; may equal src
     }),
     Opcode.MATVEC: _header({
         "op": Opcode,
@@ -77,7 +79,7 @@ HEADERS = {
         "bounded": 1,    # FORGET: blend with the lower bound
         "store": 1,      # LOGITS: write the accumulators
         "activation_shift": 3,  # 11 - fraction bits of the sigmoid's argument
-        "shift": 6,      # right shift of the product in OUTPUT_GATE and MULTIPLY
+        "shift": 4,      # right shift of the product in OUTPUT_GATE and MULTIPLY
         "tiles": 8,      # ceil(fan-in / tile)
         "rows": 16,      # at least 8
         "operand": 16,   # vector address
@@ -88,12 +90,13 @@ HEADERS = {
     }),
 }
 
-#: First 16 bytes of the image memory, read at the start of each token.
+#: First 16 bytes of the image memory, read at the start of each token. The header of the LOAD packet
+#: that every embedding row is the payload of follows it.
 DIRECTORY = data.StructLayout({
     "magic": 16,
     "vocab_size": 16,
     "embedding": 24,  # beat address of row 0; row t stands at embedding + t * stride
-    "stride": 16,     # beats per row; a row is one LOAD packet
+    "stride": 16,     # beats per row
     "program": 24,    # beat address of the packets that follow the embedding row
     "reserved": 32,
 })

@@ -9,10 +9,10 @@ from functools import lru_cache
 from itertools import pairwise
 from math import exp, isqrt
 
-__all__ = ["ACTIVATION_BITS", "CODE_MAX", "CONSTANT_BITS", "SCALE_SHIFT_MAX", "SIGMOID_FRACTION",
-           "SIGMOID_INPUT_FRACTION", "SIGMOID_ONE", "STATE_BITS", "VECTOR_BITS", "Normalised",
-           "Ratio", "Scale", "code", "normalise", "ratio", "reciprocal", "rnd", "saturate",
-           "scale", "sigmoid", "sigmoid_table", "silu"]
+__all__ = ["ACTIVATION_BITS", "CODE_MAX", "CONSTANT_BITS", "SCALE_BITS", "SCALE_SHIFT_MAX",
+           "SIGMOID_FRACTION", "SIGMOID_INPUT_FRACTION", "SIGMOID_ONE", "STATE_BITS", "VECTOR_BITS",
+           "Normalised", "Ratio", "Scale", "code", "normalise", "ratio", "reciprocal", "rnd",
+           "saturate", "scale", "sigmoid", "sigmoid_table", "silu"]
 
 VECTOR_BITS = 24  #: one element of the vector RAM (residual stream, products), signed
 STATE_BITS = 16  #: one element of the recurrent state, signed
@@ -22,6 +22,7 @@ CODE_MAX = 127  #: largest magnitude of an int8 activation code
 SIGMOID_INPUT_FRACTION = 11  #: sigmoid reads Q4.11
 SIGMOID_FRACTION = 15  #: and gives Q0.15, from 1 to 32767
 SIGMOID_ONE = 1 << SIGMOID_FRACTION
+SCALE_BITS = 15  #: mantissa of the rescale stage, unsigned
 SCALE_SHIFT_MAX = 47  #: largest right shift of the rescale stage
 
 
@@ -94,13 +95,13 @@ def ratio(largest: Normalised, square_sum: int) -> Ratio:
 def scale(mantissa: int, exponent: int, row: Ratio) -> Scale:
     """Product of a matrix's constant scale (``mantissa`` in [2**15, 2**16)) and ``row``.
 
-    The mantissa is normalised to 16 bits and truncated; the shift is clipped to
-    0..``SCALE_SHIFT_MAX``.
+    The mantissa is normalised to 15 bits, so that it is a positive number of 16 signed bits, and
+    truncated; the shift is clipped to 0..``SCALE_SHIFT_MAX``.
     """
     product = mantissa * row.mantissa
     if product == 0:
         return Scale(0, 0)
-    drop = product.bit_length() - 16
+    drop = product.bit_length() - SCALE_BITS
     shift = -(exponent + row.exponent + drop)
     return Scale(product >> drop, max(0, min(SCALE_SHIFT_MAX, shift)))
 

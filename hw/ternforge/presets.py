@@ -7,10 +7,10 @@ __all__ = ["BOARDS", "PRESETS", "core_preset"]
 
 #: Core configurations by name.
 PRESETS = {
-    # 128 KiB of single-port RAM (16384 words of 64 bits) and three blocks of 256 words beside it
+    # 128 KiB of single-port RAM (16384 words of 64 bits) and 512 words of block RAM beside it
     "up5k": CoreConfig(lanes=8, elements=1, vector_depth=1024, state_depth=512, max_rows=512,
-                       max_fan_in=400, memory_beats=16384 + 3 * 256, single_port_beats=16384,
-                       bank_beats=3 * 256, tree_levels=3),
+                       max_fan_in=400, memory_beats=16384 + 512, single_port_beats=16384,
+                       bank_beats=512, tree_levels=3),
     # 22 rows of nine block RAMs, each 512 words of 36 bits
     "ecp5-85f": CoreConfig(lanes=40, elements=4, vector_depth=2048, state_depth=1024, max_rows=256,
                            max_fan_in=600, memory_beats=22 * 512, tree_levels=2),

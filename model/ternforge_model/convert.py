@@ -19,6 +19,8 @@ __all__ = ["convert", "program_from_skeleton"]
 HEADROOM = {"x": 4.0, "product": 4.0, "square": 2.0, "rescale": 1.5, "gate": 4.0}
 #: Functions whose argument has to stay in Q4.11 or coarser.
 _NONLINEAR = (Function.FORGET, Function.RECURRENCE, Function.SILU)
+#: Longest right shift of a gate and before a square: more than any value there ever needs.
+SHIFT_MAX = 15
 #: Longest left shift of a LOAD, and most fraction bits of a 16-bit embedding.
 _LOAD_SHIFT, _EMBEDDING_FRACTION = 15, 30
 
@@ -83,7 +85,7 @@ class _Converter:
         if op.sum_of is not SumOf.KEEP:
             by_input = op.sum_of is SumOf.INPUT
             z, seen = (source, self.largest[op.name, "in"]) if by_input else (self.v, seen)
-            square_shift = max(0, z - _fraction(seen, 16, HEADROOM["square"]))
+            square_shift = min(max(0, z - _fraction(seen, 16, HEADROOM["square"])), SHIFT_MAX)
             self.u, self.fan_in = z - square_shift, op.weights.size
         if op.codes:
             self.fraction[op.dst] = self.v
@@ -132,7 +134,8 @@ class _Converter:
     def product(self, op: Linear, exact: int) -> tuple[int, int]:
         """Fraction bits and shift of a gated product that has ``exact`` fraction bits."""
         out = min(exact, _fraction(self.largest[op.name, "out"], 24, HEADROOM["gate"]))
-        return out, exact - out
+        shift = min(exact - out, SHIFT_MAX)
+        return exact - shift, shift
 
     def program(self, name: str) -> Program:
         ops: list[Op] = []

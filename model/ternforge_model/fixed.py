@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ternforge.numerics import (
     ACTIVATION_BITS,
     CODE_MAX,
+    SCALE_BITS,
     SCALE_SHIFT_MAX,
     SIGMOID_FRACTION,
     SIGMOID_ONE,
@@ -90,7 +91,7 @@ def scale(
 ) -> tuple[Ints, Ints]:
     """Multiplier and shift of the rescale stage, per row; (0, 0) where the ratio is 0."""
     product = mantissa * np.asarray(row_mantissa, np.int64)
-    drop = np.maximum(bit_length(product) - 16, 0)
+    drop = np.maximum(bit_length(product) - SCALE_BITS, 0)
     shift = np.clip(-(exponent + np.asarray(row_exponent, np.int64) + drop), 0, SCALE_SHIFT_MAX)
     return product >> drop, np.where(product == 0, 0, shift)
 

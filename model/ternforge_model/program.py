@@ -69,15 +69,15 @@ class Quantise:
     dst: str  #: vector v; may be ``src``
     weights: np.ndarray  #: int16, shape ``[K]``: merged norm weights
     shift: int  #: right shift of the products, 0..63
-    square_shift: int  #: right shift before squaring, 0..63
+    square_shift: int  #: right shift before squaring, 0..15
     sum_of: SumOf | int  #: which squares are added up
     codes: bool = True  #: false: sum of squares only
 
     def __post_init__(self):
         _require(self, "int16 weights of one dimension",
                  self.weights.dtype == np.int16 and self.weights.ndim == 1)
-        for name in ("shift", "square_shift"):
-            _require(self, f"{name} in 0..63", 0 <= getattr(self, name) <= 63)
+        for name, most in (("shift", 63), ("square_shift", 15)):
+            _require(self, f"{name} in 0..{most}", 0 <= getattr(self, name) <= most)
         _require(self, "something to do: codes or a sum", self.codes or self.sum_of != SumOf.KEEP)
 
 
@@ -98,7 +98,7 @@ class Matvec:
     bounded: bool = False  #: FORGET: blend with the bounds in ``operand``
     store: bool = False  #: LOGITS: write the accumulators to ``dst``
     activation_shift: int = 0  #: 11 - fraction bits of the nonlinearity's argument, 0..7
-    shift: int = 0  #: right shift of the product in OUTPUT_GATE and MULTIPLY, 0..63
+    shift: int = 0  #: right shift of the product in OUTPUT_GATE and MULTIPLY, 0..15
     operand: str | None = None  #: vector; may be ``dst``
     state: str | None = None  #: recurrent state
     dst: str | None = None  #: vector
@@ -108,7 +108,7 @@ class Matvec:
                  self.trits.dtype == np.int8 and self.trits.ndim == 2 and self.trits.size > 0)
         _require(self, "trits in -1..1", abs(int(self.trits.min())) <= 1 >= self.trits.max())
         _require(self, "an activation_shift in 0..7", 0 <= self.activation_shift <= 7)
-        _require(self, "a shift in 0..63", 0 <= self.shift <= 63)
+        _require(self, "a shift in 0..15", 0 <= self.shift <= 15)
         if self.scale is not None:
             mantissa, exponent = self.scale
             _require(self, "a scale mantissa in [2**15, 2**16)", 1 << 15 <= mantissa < 1 << 16)

@@ -131,7 +131,7 @@ def edit(old, new):
     (edit("c700", "c70"), "line 14: a beat must be hexadecimal, not 'c70'"),
     (edit("c700", "c70000"), "line 14: a beat must have lanes=2 bytes, not 3"),
     (edit("END\n", ""), "line 14: program must have one END packet, at its end"),
-    (edit(".program\n", ""), "line 14: embedding rows must be LOAD packets of one length"),
+    (edit(".program\n", ""), "line 14: embedding rows must be LOAD packets with one header"),
     (edit(".core lanes=2 elements=1\n", ""), "line 4: .core must stand before .embedding"),
     (edit("lanes=2", "lanes=3"), "line 13: a beat must have lanes=3 bytes, not 2"),
     (edit("lanes=2 ", ""), "line 4: .core must give lanes and elements"),

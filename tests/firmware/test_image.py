@@ -24,12 +24,11 @@ def tiny(**changes) -> Image:
 
 
 def test_memory_is_the_words_written_by_hand():
-    load = 0x1 | 2 << 5 | 3 << 9 | 4 << 25
-    wide = 0x1 | 1 << 4 | 1 << 9 | 8 << 25
+    load = 0x1 | 3 << 5 | 4 << 21 | 2 << 37
+    wide = 0x1 | 1 << 4 | 1 << 5 | 8 << 21
     words = [
-        MAGIC | 2 << 16 | 2 << 32 | 3 << 56, 8 << 8,  # 2 tokens at beat 2, 3 beats each; program: 8
-        load, 0, 0x030201,
-        load, 0, 0xFDFEFF,
+        MAGIC | 2 << 16 | 4 << 32 | 1 << 56, 6 << 8,  # 2 tokens at beat 4, 1 beat each; program: 6
+        load, 0, 0x030201, 0xFDFEFF,
         wide, 0, 0x1234,
         0, 0,
     ]
@@ -42,8 +41,8 @@ def test_memory_is_the_words_written_by_hand():
 def test_directory_is_padded_to_a_wide_beat():
     image = tiny(lanes=40, elements=4)
     memory = image.memory()
-    assert memory.shape == (1 + 2 * 2 + 2 + 1, 40)
-    words = MAGIC | 2 << 16 | 1 << 32 | 2 << 56 | 5 << 72
+    assert memory.shape == (1 + 1 + 2 + 2 + 1, 40)
+    words = MAGIC | 2 << 16 | 2 << 32 | 1 << 56 | 4 << 72
     assert memory[0].tobytes() == words.to_bytes(40, "little")
 
 
@@ -128,13 +127,13 @@ def test_a_foreign_file_is_refused(raw):
 
 
 def test_a_newer_file_is_refused(image, monkeypatch):
-    monkeypatch.setattr(module, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(module, "FORMAT_VERSION", 3)
     raw = image.to_bytes()
     monkeypatch.undo()
     with pytest.raises(ImageError) as error:
         Image.from_bytes(raw, "new.tfi")
-    assert str(error.value) == ("image 'new.tfi' has format version 2 in its header at byte 8: "
-                                "this program reads version 1")
+    assert str(error.value) == ("image 'new.tfi' has format version 3 in its header at byte 8: "
+                                "this program reads version 2")
 
 
 def test_what_follows_the_last_section_is_refused(image):
@@ -168,28 +167,38 @@ def set_byte(at, value):
      ("is malformed in section 'directory' at byte 312: it must agree with the embedding and "
       "program sections")),
     ("embedding", set_byte(0, 9),
-     ("is malformed in section 'embedding' at byte 328: packet 0 at beat 0: packet opcode must be "
-      "one of 0 to 3, not 9")),
+     "is malformed in section 'embedding' at byte 328: packet opcode must be one of 0 to 3, not 9"),
+    ("embedding", set_byte(0, 0),
+     ("is malformed in section 'embedding' at byte 328: reserved bits of a END header must be 0")),
+    ("embedding", lambda content: bytes(16),
+     ("is malformed in section 'embedding' at byte 328: its header must be a LOAD of at least one "
+      "constant, not of END")),
     ("embedding", lambda content: b"",
+     ("is malformed in section 'embedding' at byte 328: a header of 2 beats must fit, but 0 are "
+      "left")),
+    ("embedding", lambda content: content[:16],
      "is malformed in section 'embedding' at byte 328: embedding must have at least one row"),
+    ("embedding", set_byte(16 + 8 + 5, 1),
+     ("is malformed in section 'embedding' at byte 328: row 1 at beat 3: the padding after the "
+      "constants of LOAD must be 0")),
     ("program", set_byte(1, 0xFF),
-     ("is malformed in section 'program' at byte 376: packet 0 at beat 0: the payload of LOAD must "
-      "fit, but it takes 32 beats and 3 are left")),
+     ("is malformed in section 'program' at byte 360: packet 0 at beat 0: the payload of LOAD must "
+      "fit, but it takes 511 beats and 3 are left")),
     ("program", lambda content: content[:-16],
-     ("is malformed in section 'program' at byte 376: program must have one END packet, at its "
+     ("is malformed in section 'program' at byte 360: program must have one END packet, at its "
       "end")),
     ("program", lambda content: content[:-1],
-     ("is malformed in section 'program' at byte 376: its length must be a multiple of lanes=8, "
+     ("is malformed in section 'program' at byte 360: its length must be a multiple of lanes=8, "
       "not 39")),
     ("tokenizer", lambda content: b"{",
-     ("is malformed in section 'tokenizer' at byte 416: it must hold JSON: Expecting property name "
+     ("is malformed in section 'tokenizer' at byte 400: it must hold JSON: Expecting property name "
       "enclosed in double quotes: line 1 column 2 (char 1)")),
     ("metadata", lambda content: b"[]",
-     ("is malformed in section 'metadata' at byte 418: metadata must be a JSON object, not []")),
+     ("is malformed in section 'metadata' at byte 402: metadata must be a JSON object, not []")),
     ("metadata", lambda content: b'{"a":NaN}',
-     "is malformed in section 'metadata' at byte 418: it must hold JSON: NaN is not JSON"),
+     "is malformed in section 'metadata' at byte 402: it must hold JSON: NaN is not JSON"),
     ("metadata", lambda content: b'{"a":' + b"[" * 100_000,
-     "is malformed in section 'metadata' at byte 418: it must hold JSON: it is nested too deeply"),
+     "is malformed in section 'metadata' at byte 402: it must hold JSON: it is nested too deeply"),
 ])
 def test_malformed_sections_are_refused_with_valid_sums(section, change, message, monkeypatch):
     raw = forge(section, change, monkeypatch)
@@ -228,7 +237,7 @@ def test_a_wrong_header_is_refused_with_a_valid_sum(at, message):
     ({"model_hash": "AB" * 32}, f"model hash must be 64 hexadecimal digits, not {'AB' * 32!r}"),
     ({"lanes": 7}, "CoreConfig.lanes must be even, not 7"),
     ({"embedding": ()}, "embedding must have at least one row"),
-    ({"embedding": (Packet(Opcode.END),)}, "embedding rows must be LOAD packets of one length"),
+    ({"embedding": (Packet(Opcode.END),)}, "embedding rows must be LOAD packets with one header"),
     ({"program": ()}, "program must have one END packet, at its end"),
     ({"program": (Packet(Opcode.END),) * 2}, "program must have one END packet, at its end"),
 ])

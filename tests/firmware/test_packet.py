@@ -12,23 +12,23 @@ from ternforge_firmware.packet import Packet, parse
 #: Header of each opcode with distinct field values, and the bytes written out by hand.
 WORDS = [
     (Packet(Opcode.END), "00"),
-    # op 1, wide 1, shift 9 | count 2 | dst 0x1234, from bit 0 up: 4, 1, 4, 16, 16 bits
+    # op 1, wide 1, count 2, dst 0x1234, shift 9, from bit 0 up: 4, 1, 16, 16, 4 bits
     (packet.load(0x1234, np.array([1, -2]), wide=True, shift=9),
-     (0x1 | 1 << 4 | 9 << 5 | 2 << 9 | 0x1234 << 25).to_bytes(16, "little").hex()
+     (0x1 | 1 << 4 | 2 << 5 | 0x1234 << 21 | 9 << 37).to_bytes(16, "little").hex()
      + "0100" + "feff"),
-    (packet.load(1, np.array([127, -128]), wide=False, shift=0), "01040002" + "00" * 12 + "7f80"),
-    # op 2, sum_of 2, codes 1, shift 14, square_shift 3, tiles 1, count 2, src 5, dst 6
+    (packet.load(1, np.array([127, -128]), wide=False, shift=0), "41002000" + "00" * 12 + "7f80"),
+    # op 2, wide 1, count 2, dst 6, shift 14, src 5, sum_of 2, codes 1, square_shift 3, tiles 1
     (packet.quantise(np.array([-1, 0x1234]), sum_of=SumOf.PRODUCT, codes=1, shift=14,
                      square_shift=3, tiles=1, src=5, dst=6),
-     (0x2 | 2 << 4 | 1 << 6 | 14 << 7 | 3 << 13 | 1 << 19 | 2 << 27 | 5 << 43 | 6 << 59)
+     (0x2 | 1 << 4 | 2 << 5 | 6 << 21 | 14 << 37 | 5 << 43 | 2 << 59 | 1 << 61 | 3 << 62 | 1 << 66)
      .to_bytes(16, "little").hex() + "ffff3412"),
     # op 3, function 5, scaled 1, bounded 0, store 0, activation_shift 2, shift 7, tiles 1, rows 1,
     # operand 3, state 4, dst 5, mantissa 0x8001, exponent -3
     (packet.matvec(np.arange(8, dtype=np.uint8).reshape(1, 8), function=Function.RESIDUAL, scaled=1,
                    activation_shift=2, shift=7, tiles=1, rows=1, operand=3, state=4, dst=5,
                    scale_mantissa=0x8001, scale_exponent=0xFD),
-     (0x3 | 5 << 4 | 1 << 7 | 2 << 10 | 7 << 13 | 1 << 19 | 1 << 27 | 3 << 43 | 4 << 59 | 5 << 75
-      | 0x8001 << 91 | 0xFD << 107).to_bytes(16, "little").hex() + "0001020304050607"),
+     (0x3 | 5 << 4 | 1 << 7 | 2 << 10 | 7 << 13 | 1 << 17 | 1 << 25 | 3 << 41 | 4 << 57 | 5 << 73
+      | 0x8001 << 89 | 0xFD << 105).to_bytes(16, "little").hex() + "0001020304050607"),
 ]
 
 

@@ -75,4 +75,4 @@ def test_one_word_per_cycle_across_beats():
             cycles.append(valid)
 
     simulate(dut, bench)
-    assert len(cycles) == 41
+    assert len(cycles) == 40

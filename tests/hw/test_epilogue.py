@@ -7,6 +7,7 @@ from ternforge.core.epilogue import Epilogue
 from ternforge.isa import Function
 from ternforge.numerics import Scale
 from ternforge_sim.bench import simulate
+from ternforge_sim.cocotb.units import Rows
 
 from .expect import Packet, Result, epilogue
 
@@ -20,8 +21,9 @@ Job = tuple[Packet, list[int], list[int], list[int]]  # with accumulators, opera
 
 
 def run(config: CoreConfig, jobs: list[Job], pauses=(0,), seed=0, in_place=False) -> list[Result]:
-    """Run packets back to back: the next starts in the cycle after the last row has retired."""
-    dut, results, rng = Epilogue(config), [], random.Random(seed)
+    """Run packets back to back: the next starts in the cycle after the last row has retired, and its
+    first row comes as early as it may."""
+    dut, results, rng = Rows(config), [], random.Random(seed)
     vectors, states = [0] * config.vector_depth, [0] * config.state_depth
 
     async def memories(ctx):
@@ -47,22 +49,22 @@ def run(config: CoreConfig, jobs: list[Job], pauses=(0,), seed=0, in_place=False
                 "bounded": packet.bounded, "store": packet.store,
                 "activation_shift": packet.activation_shift, "shift": packet.shift,
                 "rows": len(acc), "operand": OPERAND, "state": STATE, "dst": dst})
-            scale = packet.scale or Scale(rng.randrange(1 << 16), rng.randrange(48))
+            scale = packet.scale or Scale(rng.randrange(1 << 15), rng.randrange(48))
             ctx.set(dut.scale, {"mantissa": scale.mantissa, "shift": scale.shift})
             ctx.set(dut.start_of_sequence, packet.start_of_sequence)
             ctx.set(dut.start, 1)
             await ctx.tick()
             ctx.set(dut.start, 0)
+            await ctx.tick().repeat(2)
             result = Result()
             retired, cycle, arrived = 0, 0, []
-            pending = list(enumerate(acc))
+            pending = list(acc)
             pause = rng.choice(pauses)
             while retired < len(acc):
                 send = bool(pending) and pause == 0
-                ctx.set(dut.i.valid, send)
+                ctx.set(dut.row, send)
                 if send:
-                    row, value = pending.pop(0)
-                    ctx.set(dut.i.payload, {"acc": value, "row": row})
+                    ctx.set(dut.acc, pending.pop(0))
                     arrived.append(cycle)
                     pause = rng.choice(pauses)
                 else:
@@ -102,11 +104,11 @@ def accumulators(config: CoreConfig, count: int, rng: random.Random) -> list[int
 
 
 def scales(rng: random.Random, count: int) -> list[Scale | None]:
-    usual = [Scale(rng.randrange(1 << 15, 1 << 16), rng.randint(14, 24)) for _ in range(count)]
+    usual = [Scale(rng.randrange(1 << 14, 1 << 15), rng.randint(13, 23)) for _ in range(count)]
     return [None, Scale(0, 0), *usual]
 
 
-EDGES = [Scale(m, s) for m in (1 << 15, (1 << 16) - 1)
+EDGES = [Scale(m, s) for m in (1 << 14, (1 << 15) - 1)
          for s in (0, 1, 7, 8, 15, 16, 24, 31, 32, 33, 47)]
 
 
@@ -127,7 +129,7 @@ def packets(function: Function, rng: random.Random) -> list[Packet]:
     common: list[dict] = [{"function": function, "scale": scale} for scale in scales(rng, 3)]
     if function in (Function.SILU, Function.RESIDUAL):  # one of 16, one of 24 bits
         common += [{"function": function, "scale": scale} for scale in EDGES]
-    usual = {"function": function, "scale": Scale(0xB504, 19)}
+    usual = {"function": function, "scale": Scale(0x5A82, 18)}
     match function:
         case Function.FORGET:
             common += [{**usual, "activation_shift": a, "bounded": b}
@@ -139,9 +141,9 @@ def packets(function: Function, rng: random.Random) -> list[Packet]:
             common += [{**usual, "activation_shift": a} for a in range(8)]
         case Function.OUTPUT_GATE:
             common += [{**usual, "activation_shift": a, "shift": s, "start_of_sequence": bool(s)}
-                       for a, s in zip(range(8), (0, 1, 5, 6, 7, 15, 16, 63), strict=True)]
+                       for a, s in zip(range(8), (0, 1, 5, 6, 7, 8, 14, 15), strict=True)]
         case Function.MULTIPLY:
-            common += [{**usual, "shift": s} for s in (0, 1, 5, 6, 7, 8, 14, 15, 30, 31, 32, 63)]
+            common += [{**usual, "shift": s} for s in range(16)]
         case Function.LOGITS:
             common += [{**usual, "store": True}, {"function": function, "store": True}]
     return [Packet(**fields) for fields in common]
@@ -168,7 +170,7 @@ def test_packets_back_to_back(config, pauses, in_place):
         packet = Packet(
             function=function, scale=rng.choice(scales(rng, 10) + EDGES),
             bounded=rng.random() < 0.5, store=rng.random() < 0.5, activation_shift=rng.randrange(8),
-            shift=rng.choice((0, 6, 15, rng.randrange(64))), start_of_sequence=rng.random() < 0.5)
+            shift=rng.randrange(16), start_of_sequence=rng.random() < 0.5)
         jobs.append(job(packet, config, rng, count=rng.randrange(12)))
     assert run(config, jobs, PAUSES[pauses], in_place=in_place) == expected(jobs)
 

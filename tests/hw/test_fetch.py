@@ -84,15 +84,16 @@ def test_tokens_stream_in_order(config, most_pause):
             await ctx.tick().until(dut.idle)
             ctx.set(dut.token, token)
             await pulse(ctx, dut.start)
-            received.append((token, await get(ctx, dut.o, STRIDE + 30,
+            received.append((token, await get(ctx, dut.o, config.header_beats + STRIDE + 30,
                                               lambda: rng.randint(0, most_pause))))
             await ctx.tick().repeat(rng.randint(0, 9) + 1)
             await pulse(ctx, dut.stop)
 
     simulate(dut, bench)
     for token, taken in received:
-        row = EMBEDDING + STRIDE * token
-        assert taken == [*beats[row:row + STRIDE], *beats[PROGRAM:PROGRAM + 30]]
+        row, head = EMBEDDING + STRIDE * token, config.header_beats
+        assert taken == [*beats[head:2 * head], *beats[row:row + STRIDE],
+                         *beats[PROGRAM:PROGRAM + 30]]
     assert len(received) == 3
 
 
@@ -103,7 +104,8 @@ def test_full_rate_has_no_bubbles():
     async def bench(ctx):
         await pulse(ctx, dut.start)
         ctx.set(dut.o.ready, 1)
-        await ctx.tick().until(dut.o.valid)
+        for _ in range(config.header_beats + 1):  # the header, then the first beat of the row
+            await ctx.tick().until(dut.o.valid)
         for _ in range(50):
             _, _, valid = await ctx.tick().sample(dut.o.valid)
             stalls.append(not valid)

@@ -13,9 +13,9 @@ __all__ = ["Accumulator"]
 class Accumulator(wiring.Component):
     """Add up the sums of a row over the tiles of a matrix.
 
-    Rows come in any order, but one must not return until ``min_rows`` cycles later; rows that
-    come in order keep that in any matrix of so many rows. One sum per cycle; a finished row
-    follows its last sum after ``latency`` cycles; never stalls. Exact for ``max_tiles`` tiles.
+    Rows come in order, the same number in every tile of a matrix, at least ``min_rows``. One sum per
+    cycle; a finished row follows its last sum after ``latency`` cycles; never stalls. Exact for
+    ``max_tiles`` tiles.
 
     Parameters
     ----------
@@ -28,24 +28,20 @@ class Accumulator(wiring.Component):
     latency : int
         Cycles from a sum on ``i`` to the finished row on ``o``.
     min_rows : int
-        Fewest rows of a matrix of more than one tile; fewest cycles between sums of one row.
+        Fewest rows of a matrix of more than one tile.
 
     Members
     -------
     i : :py:`In(stream.Signature(DotProduct.sum_layout(config), always_ready=True))`
-        Sum of one tile. ``first`` starts the row from 0, ``last`` finishes it. A row that is
-        both touches no accumulator and may exceed ``max_rows``.
-    o : :py:`Out(stream.Signature(Accumulator.row_layout(config), always_ready=True))`
+        Sum of one tile. ``first`` starts the row from 0, ``last`` finishes it, ``end`` comes with
+        the last row of a tile. Rows that are both first and last touch no accumulator, and there may
+        be more than ``max_rows`` of them.
+    o : :py:`Out(stream.Signature(signed(config.acc_bits), always_ready=True))`
         A finished row.
     """
 
     i: stream.Interface
     o: stream.Interface
-
-    @staticmethod
-    def row_layout(config: CoreConfig) -> data.StructLayout:
-        """A finished row of a matrix."""
-        return data.StructLayout({"acc": signed(config.acc_bits), "row": 16})
 
     def __init__(self, config: CoreConfig):
         if not isinstance(config, CoreConfig):
@@ -56,7 +52,7 @@ class Accumulator(wiring.Component):
         self.min_rows = self.latency + 1
         super().__init__({
             "i": In(stream.Signature(DotProduct.sum_layout(config), always_ready=True)),
-            "o": Out(stream.Signature(self.row_layout(config), always_ready=True)),
+            "o": Out(stream.Signature(signed(config.acc_bits), always_ready=True)),
         })
 
     def elaborate(self, platform):
@@ -69,11 +65,17 @@ class Accumulator(wiring.Component):
         read = ram.read_port()
         write = ram.write_port()
 
+        def row(name: str, advance: Value, end: Value) -> Signal:
+            count = Signal(range(config.max_rows), name=name)
+            with m.If(advance):
+                m.d.sync += count.eq(Mux(end, 0, count + 1))
+            return count
+
         # Read the accumulator while the sum waits a cycle (or two); add; write and put out.
         addend = Signal(DotProduct.sum_layout(config), reset_less=True)
         addend_valid = Signal()
         base = Mux(addend.first, 0, read.data)
-        m.d.comb += read.addr.eq(self.i.p.row)
+        m.d.comb += read.addr.eq(row("read_row", self.i.valid, self.i.p.end))
         m.d.sync += [addend.eq(self.i.p), addend_valid.eq(self.i.valid)]
         if self._registered:
             read_base = Signal(signed(config.acc_bits), reset_less=True)
@@ -85,19 +87,18 @@ class Accumulator(wiring.Component):
             addend, addend_valid = following, following_valid
 
         total = Signal(signed(config.acc_bits), reset_less=True)
-        row = Signal(16, reset_less=True)
-        keep = Signal()
+        total_valid, total_end, keep = Signal(), Signal(), Signal()
         m.d.sync += [
             total.eq(base + addend.sum),
-            row.eq(addend.row),
+            total_valid.eq(addend_valid),
+            total_end.eq(addend.end),
             keep.eq(addend_valid & ~addend.last),
             self.o.valid.eq(addend_valid & addend.last),
         ]
         m.d.comb += [
-            write.addr.eq(row),
+            write.addr.eq(row("write_row", total_valid, total_end)),
             write.data.eq(total),
             write.en.eq(keep),
-            self.o.p.acc.eq(total),
-            self.o.p.row.eq(row),
+            self.o.payload.eq(total),
         ]
         return m

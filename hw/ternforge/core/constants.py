@@ -18,8 +18,8 @@ def constant_word(config: CoreConfig) -> data.ArrayLayout:
 class ConstantFeed(wiring.Component):
     """Unpacks 16-bit or 8-bit constants of one packet, ``elements`` per cycle.
 
-    A word per cycle as long as beats come, also across beats. What is left of the last beat is
-    dropped.
+    A word per cycle as long as beats come, also across beats. A beat is taken with its last word,
+    and the last beat with the last word of the packet.
 
     Parameters
     ----------
@@ -57,28 +57,30 @@ class ConstantFeed(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         count = self.config.elements
-        per_beat = {False: self.config.lanes // count, True: self.config.lanes // 2 // count}
-        beat = Signal(self.config.beat_bits)
-        held = Signal(range(per_beat[False] + 1))  # words left in the beat
+        low = count.bit_length() - 1
+        # A word of 8-bit numbers takes one unit of a beat, a word of 16-bit numbers a pair of them.
+        units = self.config.lanes // count
+        index = Signal(range(units))  # of the first unit of the word
+        following = Signal(range(units + 1))
         due = Signal(range(self.config.vector_depth // count + 1))  # words left in the packet
         wide = Signal()
-        moved = Signal()
+        moved, last = Signal(), Signal()
         m.d.comb += [
-            self.o.valid.eq((held != 0) & (due != 0)),
+            self.o.valid.eq(self.i.valid & due.any()),
             moved.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq((due != 0) & ((held == 0) | ((held == 1) & moved & (due != 1)))),
+            following.eq(index + Mux(wide, 2, 1)),
+            last.eq((following == units) | (due == 1)),
+            self.i.ready.eq(moved & last),
         ]
-        for index in range(count):
-            narrow = beat[8 * index:8 * index + 8].as_signed()
-            m.d.comb += self.o.payload[index].eq(
-                Mux(wide, beat[16 * index:16 * index + 16].as_signed(), narrow))
+        pairs = Array(self.i.payload.word_select(k, 16 * count) for k in range(units // 2))
+        pair = Signal(16 * count)
+        m.d.comb += pair.eq(pairs[index >> 1])
+        unit = Mux(index[0], pair[8 * count:], pair[:8 * count])
+        for k in range(count):
+            m.d.comb += self.o.payload[k].eq(Mux(wide, pair.word_select(k, 16).as_signed(),
+                                                 unit.word_select(k, 8).as_signed()))
         with m.If(moved):
-            m.d.sync += [due.eq(due - 1), held.eq(held - 1),
-                         beat.eq(Mux(wide, beat >> 16 * count, beat >> 8 * count))]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [beat.eq(self.i.payload),
-                         held.eq(Mux(wide, per_beat[True], per_beat[False]))]
+            m.d.sync += [due.eq(due - 1), index.eq(Mux(last, 0, following))]
         with m.If(self.start):
-            m.d.sync += [wide.eq(self.wide), held.eq(0),
-                         due.eq(self.count >> (count.bit_length() - 1))]
+            m.d.sync += [wide.eq(self.wide), index.eq(0), due.eq(self.count >> low)]
         return m

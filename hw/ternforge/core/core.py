@@ -125,25 +125,26 @@ class Core(wiring.Component):
         m.d.comb += [self.read_address.eq(fetch.read_address), fetch.read_data.eq(self.read_data)]
         connect(m, fetch.o, sequencer.i)
         connect(m, sequencer.constants, constants.i)
+        connect(m, constants.o, quantiser.constants)
         connect(m, sequencer.weights, lanes.i)
         connect(m, lanes.o, accumulator.i)
-        connect(m, accumulator.o, epilogue.i)
 
-        load = data.View(HEADERS[Opcode.LOAD], sequencer.header)
         quantise = data.View(HEADERS[Opcode.QUANTISE], sequencer.header)
         matvec = data.View(HEADERS[Opcode.MATVEC], sequencer.header)
 
         # Quantiser and tile buffer. The next headers must not disturb the loader.
         tiles = Signal(8)
-        with m.If(sequencer.quantise):
+        with m.If(quantiser.restart):
             m.d.sync += tiles.eq(quantise.tiles)
         m.d.comb += [
+            constants.start.eq(sequencer.quantise_start), constants.wide.eq(quantise.wide),
+            constants.count.eq(quantise.count),
             quantiser.header.eq(quantise), quantiser.start.eq(sequencer.quantise_start),
             sequencer.quantise_busy.eq(quantiser.busy),
+            sequencer.quantise_streaming.eq(quantiser.streaming),
             sequencer.ratio_valid.eq(quantiser.ratio_valid),
             tile.restart.eq(quantiser.restart), tile.complete.eq(quantiser.complete),
-            tile.tiles.eq(Mux(sequencer.quantise, quantise.tiles, tiles)),
-            tile.take.eq(sequencer.tile_take),
+            tile.tiles.eq(tiles), tile.take.eq(sequencer.tile_take),
             sequencer.tile_ready.eq(tile.ready), lanes.codes.eq(tile.codes),
         ]
         connect(m, quantiser.codes_o, tile.codes_i)
@@ -153,47 +154,25 @@ class Core(wiring.Component):
             scale.start.eq(sequencer.scale_start), scale.mantissa.eq(matvec.scale_mantissa),
             scale.exponent.eq(matvec.scale_exponent.as_signed()), scale.ratio.eq(quantiser.ratio),
             sequencer.scale_valid.eq(scale.valid),
-            epilogue.header.eq(matvec), epilogue.scale.eq(scale.scale),
-            epilogue.start.eq(sequencer.matvec_start), sequencer.retired.eq(epilogue.retired),
+            quantiser.acc.eq(accumulator.o.payload), quantiser.scale.eq(scale.scale),
+            quantiser.scaled.eq(epilogue.scaled),
+            epilogue.row.eq(accumulator.o.valid), epilogue.rescaled.eq(quantiser.rescaled),
+            epilogue.rescaled_saturated.eq(quantiser.rescaled_saturated),
+            epilogue.header.eq(matvec), epilogue.start.eq(sequencer.matvec_start),
+            sequencer.retired.eq(epilogue.retired),
         ]
 
-        # Loads: constants into the vector RAM, shifted.
-        words = range(config.vector_depth // config.elements + 1)
-        words_due, load_word = Signal(words), Signal(words)
+        # Vector RAM: the quantiser owns the read port while it is busy. The epilogue, whose rows come
+        # with the last tile, waits for that.
         low = config.elements.bit_length() - 1
         m.d.comb += [
-            constants.start.eq(sequencer.load_start | sequencer.quantise_start),
-            constants.wide.eq(load.wide | sequencer.quantise_start),
-            constants.count.eq(Mux(sequencer.quantise_start, quantise.count, load.count)),
-            sequencer.load_busy.eq(words_due != 0),
-        ]
-        with m.If(sequencer.load_start):
-            m.d.sync += [words_due.eq(load.count >> low), load_word.eq(load.dst >> low)]
-        write = Signal(word_write(config))
-        with m.If(sequencer.load):
-            m.d.comb += [constants.o.ready.eq(1), write.enable.eq(constants.o.valid),
-                         write.address.eq(load_word)]
-            for index in range(config.elements):
-                m.d.comb += write.data[index].eq(constants.o.payload[index] << load.shift[:4])
-            with m.If(constants.o.valid):
-                m.d.sync += [words_due.eq(words_due - 1), load_word.eq(load_word + 1)]
-        with m.Else():
-            m.d.comb += [
-                quantiser.constants.valid.eq(constants.o.valid),
-                quantiser.constants.payload.eq(constants.o.payload),
-                constants.o.ready.eq(quantiser.constants.ready),
-                write.eq(quantiser.vector_write),
-            ]
-
-        # Vector RAM: the running unit owns the read port.
-        m.d.comb += [
-            vectors.read_address.eq(self.peek_address), vectors.word.eq(write),
+            vectors.read_address.eq(self.peek_address), vectors.word.eq(quantiser.vector_write),
             vectors.element.eq(epilogue.vector_write),
             quantiser.vector_read_data.eq(vectors.read_word),
             epilogue.vector_read_data.eq(vectors.read_element),
             self.peek_data.eq(vectors.read_element),
         ]
-        with m.If(sequencer.quantise):
+        with m.If(quantiser.busy):
             m.d.comb += vectors.read_address.eq(quantiser.vector_read_address << low)
         with m.Elif(sequencer.matvec):
             m.d.comb += vectors.read_address.eq(epilogue.vector_read_address)
@@ -243,8 +222,13 @@ class Core(wiring.Component):
             with m.If(fetch.start & self.tokens.p.reset):
                 m.d.sync += counter.eq(0)
 
+        # The quantiser's codes may come while the next packet has begun.
+        quantised = Signal(16)
+        with m.If(sequencer.quantise_start):
+            m.d.sync += quantised.eq(sequencer.packet)
         m.d.comb += [
-            self.trace.packet.eq(sequencer.packet), self.trace.word.eq(write),
+            self.trace.packet.eq(Mux(quantiser.busy, quantised, sequencer.packet)),
+            self.trace.word.eq(quantiser.vector_write),
             self.trace.element.eq(epilogue.vector_write), self.trace.state.eq(epilogue.state_write),
             self.trace.codes_valid.eq(quantiser.codes_o.valid),
             self.trace.codes.eq(quantiser.codes_o.payload),

@@ -1,16 +1,14 @@
-"""What happens to the rows of a matrix: rescale, nonlinearity, one operation with an operand."""
+"""What happens to the rows of a matrix: nonlinearity, one operation with an operand."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ternforge.config import CoreConfig
-from ternforge.core.accumulate import Accumulator
 from ternforge.core.activation import Activation
 from ternforge.core.argmax import Argmax
 from ternforge.core.multiply import RoundShift
-from ternforge.core.rescale import Rescale
-from ternforge.core.scale import SCALE
+from ternforge.core.quantise import Quantiser
 from ternforge.core.vector_ram import element_write
 from ternforge.isa import HEADERS, Function, Opcode
 from ternforge.numerics import (
@@ -23,15 +21,21 @@ from ternforge.numerics import (
 __all__ = ["Epilogue"]
 
 _HEADER = HEADERS[Opcode.MATVEC]
+#: Width of the last sum, which is shifted and rounded.
+_TOTAL_BITS = 2 * ACTIVATION_BITS
+_SHIFT_BITS = _HEADER["shift"].width
 #: Cycles from the combining stage to the write.
-_FINISH = 4 + RoundShift.latency
+_FINISH = 4 + RoundShift.latency_of(_SHIFT_BITS)
+#: Cycles from an accumulator to its rescaled row.
+_RESCALED = Quantiser.rescale_latency
 
 
 class Epilogue(wiring.Component):
     """The seven functions of a MATVEC packet, exactly as the integer contract defines them.
 
     One row per cycle with any gaps between rows; never stalls. A row retires :meth:`latency` cycles
-    after it came, always the same for one function.
+    after it came, always the same for one function. The quantiser's multiplier rescales it on the
+    way.
 
     All functions but two share one product: the blends of FORGET and RECURRENCE are
     ``rnd(H * 2**15 + X * (C - H), 15)``, where FORGET has the bound for H, one for C and s for X,
@@ -52,7 +56,7 @@ class Epilogue(wiring.Component):
     operands of the multiplier taken    11      14          9        9         7
     product taken                       12      15          10       10        8
     sum taken                           13      16          11       11        9
-    rounded, written, retired           17      20          15       15        13
+    rounded, written, retired           16      19          14       14        12
     ==================================  ======  ==========  =======  ========  ========
 
     Rows of a packet must come in the order 0, 1, 2, ...: addresses are counted, not carried along.
@@ -71,14 +75,19 @@ class Epilogue(wiring.Component):
     -------
     header : :py:`In(HEADERS[Opcode.MATVEC])`
         The packet; held from ``start`` until its last row has retired.
-    scale : :py:`In(SCALE)`
-        Multiplier and shift of a scaled packet; held from its first row until the last has retired.
+    scaled : :py:`Out(1)`
+        Rows of this packet are to be rescaled; from two cycles after ``start`` on.
     start_of_sequence : :py:`In(1)`
         The state of RECURRENCE counts as 0; held like ``header``.
     start : :py:`In(1)`
-        Strobe before the first row of a packet, after the last row of the packet before retired.
-    i : :py:`In(stream.Signature(Accumulator.row_layout(config), always_ready=True))`
-        Rows; only ``acc`` is used.
+        Strobe three cycles before the first row of a packet or earlier, after the last row of the
+        packet before retired.
+    row : :py:`In(1)`
+        Strobe: an accumulator has gone to be rescaled.
+    rescaled : :py:`In(signed(24))`
+        The rescaled row, 6 cycles after ``row``.
+    rescaled_saturated : :py:`In(1)`
+        It was clipped.
     vector_read_address : :py:`Out(16)`
         Element address of the operand.
     vector_read_data : :py:`In(signed(24))`
@@ -98,10 +107,12 @@ class Epilogue(wiring.Component):
     """
 
     header: data.View
-    scale: data.View
+    scaled: Signal
     start_of_sequence: Signal
     start: Signal
-    i: stream.Interface
+    row: Signal
+    rescaled: Signal
+    rescaled_saturated: Signal
     vector_read_address: Signal
     vector_read_data: Signal
     state_read_address: Signal
@@ -115,8 +126,8 @@ class Epilogue(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "header": In(_HEADER), "scale": In(SCALE), "start_of_sequence": In(1), "start": In(1),
-            "i": In(stream.Signature(Accumulator.row_layout(config), always_ready=True)),
+            "header": In(_HEADER), "scaled": Out(1), "start_of_sequence": In(1), "start": In(1),
+            "row": In(1), "rescaled": In(signed(VECTOR_BITS)), "rescaled_saturated": In(1),
             "vector_read_address": Out(16), "vector_read_data": In(signed(VECTOR_BITS)),
             "state_read_address": Out(16), "state_read_data": In(signed(STATE_BITS)),
             "vector_write": Out(element_write()), "state_write": Out(element_write(STATE_BITS)),
@@ -127,12 +138,12 @@ class Epilogue(wiring.Component):
     @staticmethod
     def combine_cycle(function: Function) -> int:
         """Cycle in which a row meets its operand, counted from its arrival."""
-        argument, gate = Rescale.latency + 1, 2 + Activation.silu_latency
+        argument, gate = _RESCALED + 1, 2 + Activation.silu_latency
         return {Function.FORGET: argument + Activation.sigmoid_latency,
                 Function.RECURRENCE: argument + Activation.silu_latency,
                 Function.SILU: argument + Activation.silu_latency,
                 Function.OUTPUT_GATE: gate,
-                Function.MULTIPLY: gate}.get(function, Rescale.latency)
+                Function.MULTIPLY: gate}.get(function, _RESCALED)
 
     @classmethod
     def latency(cls, function: Function) -> int:
@@ -163,7 +174,7 @@ class Epilogue(wiring.Component):
         logits = flag("logits", is_one(Function.LOGITS))
         to_vector = flag("to_vector", ~is_one(Function.RECURRENCE, Function.LOGITS)
                          | is_one(Function.LOGITS) & header.store)
-        scaled = flag("scaled", header.scaled & ~is_one(Function.LOGITS))
+        m.d.comb += self.scaled.eq(flag("scaled", header.scaled & ~is_one(Function.LOGITS)))
         bound = flag("bound", is_one(Function.FORGET) & header.bounded)
         state = flag("state", is_one(Function.RECURRENCE) & ~self.start_of_sequence)
         base_code = flag("base_code", Cat(
@@ -180,20 +191,20 @@ class Epilogue(wiring.Component):
             for f, cycle in taps.items():
                 with m.Case(f):
                     m.d.comb += soon.eq(flight[cycle - 1])
-        m.d.sync += [flight.eq(Cat(self.i.valid, flight)), combine.eq(soon),
+        m.d.sync += [flight.eq(Cat(self.row, flight)), combine.eq(soon),
                      finish.eq(Cat(combine, finish))]
-        # No row of the packet before is left in flight when its last row has retired.
-        assert len(flight) < min(self.latency(f) for f in taps)
+        # No row of the packet before is left in flight after its last row has retired.
+        assert len(flight) <= min(self.latency(f) for f in taps)
         done = finish[-1]
 
-        # Rescale; clip to 16 bits.
-        m.submodules.rescale = rescale = Rescale(self.config)
-        m.d.comb += [rescale.acc.eq(self.i.p.acc), rescale.scale.eq(self.scale),
-                     rescale.scaled.eq(scaled)]
-        rescaled = flight[Rescale.latency - 1]
-        wide, clip = rescale.wide, rescale.narrow_saturated
+        # Clip to 16 bits.
+        rescaled = flight[_RESCALED - 1]
+        wide = self.rescaled
+        above = wide[ACTIVATION_BITS - 1:]
+        clip = Signal()
+        m.d.comb += clip.eq(above.any() & ~above.all())
         m.d.sync += self.saturated.rescale.eq(
-            rescaled & ~logits & Mux(residual, rescale.wide_saturated, clip))
+            rescaled & ~logits & Mux(residual, self.rescaled_saturated, clip))
         sign = wide[-1]
 
         # Activation of y, or of the state. A clip sets or clears all bits but the sign.
@@ -209,7 +220,7 @@ class Epilogue(wiring.Component):
                      activation.sigmoid_only.eq(forget)]
 
         # y for the gates, which take it a cycle later than it comes.
-        assert self.combine_cycle(Function.OUTPUT_GATE) == Rescale.latency + 2
+        assert self.combine_cycle(Function.OUTPUT_GATE) == _RESCALED + 2
         raw = Signal(ACTIVATION_BITS, reset_less=True)
         raw_high, raw_low = Signal(reset_less=True), Signal(reset_less=True)
         y = Signal(signed(ACTIVATION_BITS), reset_less=True)
@@ -252,10 +263,10 @@ class Epilogue(wiring.Component):
         # Product. A blend takes the difference without its last bit, which joins H.
         operand_x = Signal.like(x)
         operand_d = Signal(signed(ACTIVATION_BITS), reset_less=True)
-        product = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
-        addend = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
-        addend_later = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
-        total = Signal(signed(2 * ACTIVATION_BITS), reset_less=True)
+        product = Signal(signed(_TOTAL_BITS), reset_less=True)
+        addend = Signal(signed(_TOTAL_BITS), reset_less=True)
+        addend_later = Signal(signed(_TOTAL_BITS), reset_less=True)
+        total = Signal(signed(_TOTAL_BITS), reset_less=True)
         odd = masked(x[1:SIGMOID_FRACTION], difference[0])
         # Three equal sign bits, each written differently: Yosys moves the register behind them into
         # the block only if it is 32 bits wide.
@@ -270,7 +281,7 @@ class Epilogue(wiring.Component):
             addend_later.eq(addend),
             total.eq(product + addend_later),
         ]
-        m.submodules.round = round_ = RoundShift(len(total), VECTOR_BITS)
+        m.submodules.round = round_ = RoundShift(_TOTAL_BITS, VECTOR_BITS, _SHIFT_BITS)
         shift = flag("shift", Mux(is_one(Function.OUTPUT_GATE, Function.MULTIPLY), header.shift,
                                   Mux(is_one(Function.RESIDUAL, Function.LOGITS), 0,
                                       SIGMOID_FRACTION - 1)))
@@ -303,7 +314,7 @@ class Epilogue(wiring.Component):
             self.vector_read_address.eq(counter("vector_row", self.config.vector_depth,
                                                 header.operand, soon)),
             self.state_read_address.eq(counter("state_row", self.config.state_depth, header.state,
-                                               Mux(from_state, self.i.valid, soon))),
+                                               Mux(from_state, self.row, soon))),
             self.vector_write.address.eq(write), self.state_write.address.eq(write),
         ]
         return m

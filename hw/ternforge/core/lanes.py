@@ -63,14 +63,13 @@ class DotProduct(wiring.Component):
 
     @staticmethod
     def beat_layout(config: CoreConfig) -> data.StructLayout:
-        """Weights with their tag: row, and whether the tile is the matrix's first, its last."""
-        return data.StructLayout({"data": config.beat_bits, "row": 16, "first": 1, "last": 1})
+        """Weights with their tag: is the tile the matrix's first, its last, the row the tile's last?"""
+        return data.StructLayout({"data": config.beat_bits, "first": 1, "last": 1, "end": 1})
 
     @staticmethod
     def sum_layout(config: CoreConfig) -> data.StructLayout:
         """The sum of a beat with the tag of the beat."""
-        return data.StructLayout({"sum": signed(config.dot_bits), "row": 16, "first": 1,
-                                  "last": 1})
+        return data.StructLayout({"sum": signed(config.dot_bits), "first": 1, "last": 1, "end": 1})
 
     def __init__(self, config: CoreConfig):
         if not isinstance(config, CoreConfig):
@@ -142,15 +141,15 @@ class DotProduct(wiring.Component):
         assert root.lacks is None
         assert root.width == self.config.dot_bits
 
-        tag, valid = Cat(self.i.p.row, self.i.p.first, self.i.p.last), self.i.valid
+        tag, valid = Cat(self.i.p.first, self.i.p.last, self.i.p.end), self.i.valid
         for stage in range(self.latency):
-            tag = register(18, tag)
+            tag = register(len(tag), tag)
             following = Signal(name=f"valid_{stage}")
             m.d.sync += following.eq(valid)
             valid = following
         m.d.comb += [
             self.o.p.sum.eq(root.value),
-            Cat(self.o.p.row, self.o.p.first, self.o.p.last).eq(tag),
+            Cat(self.o.p.first, self.o.p.last, self.o.p.end).eq(tag),
             self.o.valid.eq(valid),
         ]
         return m

@@ -9,6 +9,9 @@ __all__ = ["Multiplier", "RoundShift"]
 #: Operand width of one multiplier block (SB_MAC16 of the iCE40; the ECP5 has 18 bits)
 _BLOCK_BITS = 16
 
+#: Bits of a shift that one stage of a shifter takes
+_FINE_BITS = 4
+
 
 class Multiplier(wiring.Component):
     """Exact product of two integers in pipelined multiplier blocks.
@@ -103,7 +106,8 @@ class RoundShift(wiring.Component):
 
     One value per cycle, :attr:`latency` cycles after its input; never stalls and carries no
     ``valid``. Exact for every ``shift``, also one beyond the width of the value. ``shift`` must
-    stand when the value is given and in the cycle after.
+    stand when the value is given and in the cycle after. A shift of at most 15 takes one cycle
+    less.
 
     Parameters
     ----------
@@ -117,9 +121,8 @@ class RoundShift(wiring.Component):
     Attributes
     ----------
     latency : int
-        Cycles from ``value`` to ``result``: 3.
-    doubled_latency : int
-        Cycles from ``value`` to ``doubled``: 2.
+        Cycles from ``value`` to ``result``: 3, or 2 if ``shift_bits`` is at most 4. ``doubled``
+        stands one cycle earlier.
 
     Members
     -------
@@ -131,9 +134,6 @@ class RoundShift(wiring.Component):
     doubled : :py:`Out(out_bits + 1)`
         Low bits of ``(2 * value) >> shift``, truncated: the result before it is rounded.
     """
-
-    latency = 3
-    doubled_latency = 2
 
     value: Signal
     shift: Signal
@@ -149,16 +149,22 @@ class RoundShift(wiring.Component):
         self.in_bits = in_bits
         self.out_bits = out_bits
         self.shift_bits = shift_bits
+        self.latency = self.latency_of(shift_bits)
         super().__init__({"value": In(signed(in_bits)), "shift": In(shift_bits),
                           "result": Out(signed(out_bits)), "saturated": Out(1),
                           "doubled": Out(out_bits + 1)})
+
+    @staticmethod
+    def latency_of(shift_bits: int) -> int:
+        """:attr:`latency` of a shifter with ``shift_bits``."""
+        return 3 if shift_bits > _FINE_BITS else 2
 
     def elaborate(self, platform):
         m = Module()
         # rnd(v, s) == (((2 * v) >> s) + 1) >> 1. Where the result fits, (2 * v) >> s fits this
         # width; the most negative one, -2**out_bits - 1, takes the last bit.
         window = self.out_bits + 2
-        fine_bits = min(4, self.shift_bits)
+        fine_bits = min(_FINE_BITS, self.shift_bits)
 
         def shift_right(value, count, bit):
             return Mux(self.shift[bit], value >> count, value)
@@ -168,7 +174,8 @@ class RoundShift(wiring.Component):
         value = Cat(C(0, 1), self.value).as_signed()
         for bit in reversed(range(fine_bits, self.shift_bits)):
             value = shift_right(value, 1 << bit, bit)
-        m.d.sync += coarse.eq(value)
+        domain = m.d.sync if self.shift_bits > fine_bits else m.d.comb
+        domain += coarse.eq(value)
 
         # Stage 2: by 0 to 15. Bits that no further shift brings into the window only tell
         # whether the value overflows.

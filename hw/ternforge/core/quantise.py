@@ -1,93 +1,63 @@
-"""Turns a vector into int8 codes: weighting, absolute maximum, sum of squares, rounding."""
+"""Turns a vector into int8 codes, loads constants, and lends its multiplier to the rescale stage."""
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ternforge.config import CoreConfig
+from ternforge.core.largest import Largest
 from ternforge.core.multiply import Multiplier, RoundShift
 from ternforge.core.scalar import RATIO, ScalarUnit
+from ternforge.core.scale import SCALE
 from ternforge.isa import HEADERS, Opcode, SumOf
-from ternforge.numerics import ACTIVATION_BITS, CONSTANT_BITS, VECTOR_BITS
+from ternforge.numerics import ACTIVATION_BITS, CONSTANT_BITS, SCALE_BITS, VECTOR_BITS
 
 __all__ = ["Quantiser"]
 
 _HEADER = HEADERS[Opcode.QUANTISE]
 
-
-class _Largest(wiring.Component):
-    """Running ``max|v|``, kept as ones' complement and sign: ``|v| == magnitude + negative``.
-
-    The magnitudes, then every level of comparisons and the maximum so far are registered: ``i``
-    counts in ``largest`` after :attr:`latency` cycles. ``update`` goes with the last of these.
-    """
-
-    i: data.View
-    clear: Signal
-    update: Signal
-    largest: Signal
-
-    def __init__(self, elements: int):
-        self.elements = elements
-        self.latency = elements.bit_length() + 1
-        super().__init__({"i": In(data.ArrayLayout(signed(VECTOR_BITS), elements)), "clear": In(1),
-                          "update": In(1), "largest": Out(VECTOR_BITS)})
-
-    def elaborate(self, platform):
-        m = Module()
-        pair = data.StructLayout({"negative": 1, "magnitude": VECTOR_BITS - 1})
-
-        def exceeds(a, b):
-            """``|a| > |b|``, or as large; in that case either will do."""
-            return (a.magnitude + ~b.magnitude + a.negative)[VECTOR_BITS - 1]
-
-        level = []
-        for index in range(self.elements):
-            view = Signal(pair, name=f"element_{index}")
-            negative = self.i[index][-1]
-            m.d.sync += [
-                view.negative.eq(negative),
-                view.magnitude.eq(self.i[index][:-1] ^ negative.replicate(VECTOR_BITS - 1)),
-            ]
-            level.append(view)
-        while len(level) > 1:
-            winners = []
-            for a, b in zip(level[::2], level[1::2], strict=True):
-                winner = Signal(pair, name=f"winner_{len(level)}_{len(winners)}")
-                m.d.sync += winner.eq(Mux(exceeds(a, b), a.as_value(), b.as_value()))
-                winners.append(winner)
-            level = winners
-
-        best = Signal(pair)
-        with m.If(self.clear):
-            m.d.sync += best.eq(0)
-        with m.Elif(self.update & exceeds(level[0], best)):
-            m.d.sync += best.eq(level[0])
-        m.d.comb += self.largest.eq(best.magnitude + best.negative)
-        return m
+#: A constant times 2**15, shifted right by 15 less the left shift, which is its complement.
+LOAD_SHIFT_BITS = HEADERS[Opcode.LOAD]["shift"].width
+LOAD_POWER = (1 << LOAD_SHIFT_BITS) - 1
 
 
 class Quantiser(wiring.Component):
-    """Executes QUANTISE packets: ``docs/integer-contract.md``, Quantise.
+    """Executes QUANTISE and LOAD packets, and rescales the rows of a matrix in between:
+    ``docs/integer-contract.md``.
 
     Pass 1 multiplies the vector by the constants, ``elements`` per cycle and as fast as they come.
     If codes are wanted, it writes the products back, and pass 2 reads them again, aligns them with
-    the largest and multiplies by its reciprocal, without stalls. Both passes send their elements
-    through the same multipliers and shifters. Between the passes lie about 40 cycles.
+    the largest and multiplies by its reciprocal, without stalls. Between the passes lie about 40
+    cycles. LOAD is a pass 1 in which a power of two stands for the vector, and all that it does
+    is to write.
+
+    All three send their elements through the same multipliers and shifters. While no packet is
+    under way, those of element 0 rescale accumulators: ``rescaled`` is
+    ``saturate(rnd(acc * scale.mantissa, scale.shift), 24)``, or ``acc``, one per cycle,
+    ``rescale_latency`` cycles after it.
 
     Parameters
     ----------
     config : :class:`CoreConfig`
-        ``elements`` per cycle and the depth of the vector RAM, which bounds ``count``.
+        ``elements`` per cycle, the depth of the vector RAM, which bounds ``count``, and the width
+        of accumulators, at most 24 bits.
+
+    Attributes
+    ----------
+    rescale_latency : int
+        Cycles from ``acc`` to ``rescaled``: 6.
 
     Members
     -------
     header : :py:`In(HEADERS[Opcode.QUANTISE])`
-        Held from ``start`` until ``busy`` falls.
+        Of either packet, as their layouts agree. Held from ``start`` until ``busy`` falls or
+        ``streaming`` rises.
     start : :py:`In(1)`
         Only while not busy. If the ratio of an earlier packet is due, this packet waits for it.
     busy : :py:`Out(1)`
         From the cycle after ``start`` until the vector RAM is no longer used and all codes are out.
+    streaming : :py:`Out(1)`
+        Pass 2 is under way: header and constants are not needed any more.
     constants : :py:`In(stream.Signature(ArrayLayout(signed(16), elements)))`
         ``header.count`` weights; taken in pass 1 only, where it is always ready.
     vector_read_address : :py:`Out(16)`
@@ -107,11 +77,24 @@ class Quantiser(wiring.Component):
         Low from the cycle after such a packet's ``start`` until its ratio stands.
     saturated : :py:`Out(StructLayout(product, square))`
         How many elements were clipped in this cycle, at either site.
+    acc : :py:`In(signed(config.acc_bits))`
+        Accumulator to rescale; not while ``busy``.
+    scaled : :py:`In(1)`
+        Multiply; held while rows are under way and from two cycles before, as is ``scale``.
+    scale : :py:`In(SCALE)`
+        Multiplier of the rows.
+    rescaled : :py:`Out(signed(24))`
+        Rescaled accumulator.
+    rescaled_saturated : :py:`Out(1)`
+        It was clipped.
     """
+
+    rescale_latency = 6
 
     header: data.View
     start: Signal
     busy: Signal
+    streaming: Signal
     constants: stream.Interface
     vector_read_address: Signal
     vector_read_data: data.View
@@ -122,10 +105,18 @@ class Quantiser(wiring.Component):
     ratio: data.View
     ratio_valid: Signal
     saturated: data.View
+    acc: Signal
+    scaled: Signal
+    scale: data.View
+    rescaled: Signal
+    rescaled_saturated: Signal
 
     def __init__(self, config: CoreConfig):
         if not isinstance(config, CoreConfig):
             raise TypeError(f"Quantiser config must be a CoreConfig, not {config!r}")
+        if config.acc_bits > VECTOR_BITS:
+            raise ValueError(f"Quantiser config.acc_bits must be at most {VECTOR_BITS}, "
+                             f"not {config.acc_bits}")
         self.config = config
         count = range(config.elements + 1)
         vector = data.ArrayLayout(signed(VECTOR_BITS), config.elements)
@@ -133,6 +124,7 @@ class Quantiser(wiring.Component):
             "header": In(_HEADER),
             "start": In(1),
             "busy": Out(1),
+            "streaming": Out(1),
             "constants": In(stream.Signature(
                 data.ArrayLayout(signed(CONSTANT_BITS), config.elements))),
             "vector_read_address": Out(16),
@@ -145,6 +137,11 @@ class Quantiser(wiring.Component):
             "ratio": Out(RATIO),
             "ratio_valid": Out(1),
             "saturated": Out(data.StructLayout({"product": count, "square": count})),
+            "acc": In(signed(config.acc_bits)),
+            "scaled": In(1),
+            "scale": In(SCALE),
+            "rescaled": Out(signed(VECTOR_BITS)),
+            "rescaled_saturated": Out(1),
         })
 
     @property
@@ -161,7 +158,7 @@ class Quantiser(wiring.Component):
         words = range(self.config.vector_depth // elements + 1)
 
         m.submodules.scalar = scalar = ScalarUnit(self.sum_bits)
-        m.submodules.largest = largest = _Largest(elements)
+        m.submodules.largest = largest = Largest(elements)
 
         # Reads. Bit k of `valid`: an element was read k + 1 cycles ago.
         second = Signal()  # pass 2
@@ -181,31 +178,47 @@ class Quantiser(wiring.Component):
         with m.If(issue):
             m.d.sync += [remaining.eq(remaining - 1), read_address.eq(read_address + 1)]
 
-        # Pass 1: v = x * weight in 3 cycles, shifted and rounded in 3 more.
+        # Pass 1: v = x * weight in 3 cycles, shifted and rounded in 3 more; to load, x is 2**15.
         # Pass 2: v times 2**14 or -2**14, and the shifter aligns (|v| << 15) >> align in 2 cycles.
+        # Rescale: an accumulator for x, the scale's mantissa for the weight.
+        loading = Signal()  # this packet is a LOAD
+        weigh, rescale = Signal(), Signal()  # what the next weight is
+        m.d.comb += [weigh.eq(self.busy & ~second), rescale.eq(~self.busy)]
         shift = Signal(6)
-        m.d.sync += shift.eq(Mux(second, scalar.align, header.shift))
-        shifters = []
+        m.d.sync += shift.eq(Mux(rescale, Mux(self.scaled, self.scale.shift, 0),
+                                 Mux(second, scalar.align,
+                                     header.shift ^ loading.replicate(LOAD_SHIFT_BITS))))
+        multipliers, shifters = [], []
         for index in range(elements):
             x = self.vector_read_data[index]
             weight = Signal(signed(CONSTANT_BITS), name=f"weight_{index}")
             multiplier = Multiplier(signed(VECTOR_BITS), signed(CONSTANT_BITS))
             shifter = RoundShift(VECTOR_BITS + CONSTANT_BITS, VECTOR_BITS)
+            multipliers.append(multiplier)
             shifters.append(shifter)
             m.submodules[f"multiplier_{index}"] = multiplier
             m.submodules[f"shifter_{index}"] = shifter
-            m.d.sync += weight.eq(Mux(second, 1 << 14, self.constants.payload[index]))
+            chosen = self.constants.payload[index] & weigh.replicate(CONSTANT_BITS)
+            if index == 0:
+                chosen = (chosen | self.scale.mantissa & (rescale & self.scaled).replicate(
+                    SCALE_BITS) | (rescale & ~self.scaled))
+            m.d.sync += weight.eq(chosen | second << (CONSTANT_BITS - 2))
             m.d.comb += [
-                multiplier.a.eq(x),
+                multiplier.a.eq(Mux(loading, 1 << LOAD_POWER, x)),
                 multiplier.b.eq(Cat(weight[:-1], weight[-1] | (second & x[-1]))),
                 shifter.value.eq(multiplier.product),
                 shifter.shift.eq(shift),
                 self.vector_write.data[index].eq(shifter.result),
                 largest.i[index].eq(shifter.result),
             ]
+        with m.If(rescale):
+            m.d.comb += multipliers[0].a.eq(self.acc)
+        assert multipliers[0].latency + shifters[0].latency == self.rescale_latency
+        m.d.comb += [self.rescaled.eq(shifters[0].result),
+                     self.rescaled_saturated.eq(shifters[0].saturated)]
         product_valid = valid[6] & ~second
         m.d.comb += [
-            self.vector_write.enable.eq(product_valid & header.codes),
+            self.vector_write.enable.eq(product_valid & (header.codes | loading)),
             self.vector_write.address.eq(write_address),
             largest.update.eq(valid[5 + largest.latency] & ~second),
             self.saturated.product.eq(
@@ -216,13 +229,15 @@ class Quantiser(wiring.Component):
 
         # Squares of x or v. Bit k of `square_valid`: z stood k cycles ago.
         squares = Signal(self.sum_bits)
-        square_valid = Signal(6)
+        square_bits = header.square_shift.shape().width
+        square_latency = RoundShift.latency_of(square_bits)
+        square_valid = Signal(square_latency + 3)
         of_product = header.sum_of == SumOf.PRODUCT
         keep = header.sum_of == SumOf.KEEP
         square_shifters, products = [], []
         for index, shifter in enumerate(shifters):
             z = Signal(signed(VECTOR_BITS), name=f"z_{index}")
-            square_shifter = RoundShift(VECTOR_BITS, ACTIVATION_BITS)
+            square_shifter = RoundShift(VECTOR_BITS, ACTIVATION_BITS, square_bits)
             square = Multiplier(signed(ACTIVATION_BITS), signed(ACTIVATION_BITS))
             square_shifters.append(square_shifter)
             products.append(square.product[:2 * ACTIVATION_BITS - 1])
@@ -238,13 +253,13 @@ class Quantiser(wiring.Component):
         z_valid = Mux(of_product, valid[6], valid[0]) & ~keep & ~second
         m.d.sync += square_valid.eq(Cat(z_valid, square_valid))
         m.d.comb += self.saturated.square.eq(
-            Mux(square_valid[3], sum(shifter.saturated for shifter in square_shifters), 0))
+            Mux(square_valid[square_latency], sum(shifter.saturated for shifter in square_shifters), 0))
         settled = Signal()  # no square was on its way a cycle ago
-        total, total_valid = sum(products), square_valid[5]
+        total, total_valid = sum(products), square_valid[-1]
         if elements > 1:
             total = Signal(2 * ACTIVATION_BITS - 1 + low)
             total_valid = Signal()
-            m.d.sync += [total.eq(sum(products)), total_valid.eq(square_valid[5])]
+            m.d.sync += [total.eq(sum(products)), total_valid.eq(square_valid[-1])]
         m.d.sync += settled.eq(~(z_valid | square_valid.any() | total_valid))
         with m.If(total_valid):
             m.d.sync += squares.eq(squares + total)
@@ -274,11 +289,12 @@ class Quantiser(wiring.Component):
             self.ratio_valid.eq(scalar.ratio_valid & ~due),
         ]
         with m.FSM() as fsm:
-            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            m.d.comb += [self.busy.eq(~fsm.ongoing("IDLE")),
+                         self.streaming.eq(fsm.ongoing("CODES"))]
             with m.State("IDLE"):
-                m.d.sync += second.eq(0)
+                m.d.sync += [second.eq(0), loading.eq(0)]
                 with m.If(self.start):
-                    m.d.sync += due.eq(header.codes)
+                    m.d.sync += [due.eq(header.codes), loading.eq(header.op == Opcode.LOAD)]
                     m.next = "PREPARE"
             with m.State("PREPARE"):
                 m.d.sync += [

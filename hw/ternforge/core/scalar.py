@@ -97,11 +97,10 @@ class ScalarUnit(wiring.Component):
         pending = Signal()
         m.d.comb += self.ratio_valid.eq(~pending)
 
-        with m.FSM():
+        with m.FSM() as fsm:
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.sync += [
-                        largest.eq(self.largest),
                         self.align.eq(VECTOR_BITS - 1),
                         self.reciprocal_valid.eq(0),
                         pending.eq(1),
@@ -116,12 +115,11 @@ class ScalarUnit(wiring.Component):
                     m.d.sync += [self.reciprocal.eq(0), self.reciprocal_valid.eq(1)]
                     m.next = "ZERO"
                 with m.Else():
-                    m.d.sync += [largest.eq(largest << 1), self.align.eq(self.align - 1)]
+                    m.d.sync += self.align.eq(self.align - 1)
             with m.State("RECIPROCAL"):
                 m.d.sync += [
                     work.eq(rest << 1),
                     self.reciprocal.eq(Cat(enough, self.reciprocal)),
-                    squares.eq(self.squares),
                     half.eq((self.sum_bits - 32) // 2),
                     step.eq(step + 1),
                 ]
@@ -136,12 +134,11 @@ class ScalarUnit(wiring.Component):
                 with m.Elif(half == -15):  # squares is 0
                     m.next = "ZERO"
                 with m.Else():
-                    m.d.sync += [squares.eq(squares << 2), half.eq(half - 1)]
+                    m.d.sync += half.eq(half - 1)
             with m.State("ROOT"):
                 m.d.sync += [
                     work.eq(Cat(low, rest)),
                     root.eq(Cat(enough, root)),
-                    squares.eq(squares << 2),
                     step.eq(step + 1),
                 ]
                 with m.If(step == 15):
@@ -160,4 +157,11 @@ class ScalarUnit(wiring.Component):
             with m.State("ZERO"):
                 m.d.sync += [self.ratio.eq(0), pending.eq(0)]
                 m.next = "IDLE"
+
+        # Both registers are loaded until their shifting begins: one table of four inputs per bit.
+        normalising, radicand = fsm.ongoing("NORMALISE"), fsm.ongoing("RADICAND")
+        with m.If(fsm.ongoing("IDLE") | normalising & ~largest[-1]):
+            m.d.sync += largest.eq(Mux(normalising, largest << 1, self.largest))
+        with m.If(~(radicand & pair.any())):
+            m.d.sync += squares.eq(Mux(radicand | fsm.ongoing("ROOT"), squares << 2, self.squares))
         return m

@@ -5,12 +5,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ternforge.core.scalar import RATIO
-from ternforge.numerics import SCALE_SHIFT_MAX
+from ternforge.numerics import SCALE_BITS, SCALE_SHIFT_MAX
 
 __all__ = ["SCALE", "ScaleUnit"]
 
 #: Multiplier of the rescale stage: :class:`ternforge.numerics.Scale`
-SCALE = data.StructLayout({"mantissa": 16, "shift": 6})
+SCALE = data.StructLayout({"mantissa": SCALE_BITS, "shift": 6})
 
 _DIGIT = 4  # bits of the ratio's mantissa per cycle
 
@@ -68,7 +68,7 @@ class ScaleUnit(wiring.Component):
         shift = Signal(signed(11))
         m.d.comb += [
             total.eq(self.exponent + self.ratio.exponent),
-            shift.eq(-14 - Mux(ahead, 2, Mux(behind, 1, 0)) - total),
+            shift.eq(-15 - Mux(ahead, 2, Mux(behind, 1, 0)) - total),
         ]
 
         with m.If(self.start):
@@ -84,8 +84,8 @@ class ScaleUnit(wiring.Component):
             m.d.sync += [
                 busy.eq(0),
                 self.valid.eq(1),
-                self.scale.mantissa.eq(Mux(ahead, product[4:20],
-                                           Mux(behind, product[3:19], product[2:18]))),
+                self.scale.mantissa.eq(Mux(ahead, product[5:20],
+                                           Mux(behind, product[4:19], product[3:18]))),
                 self.scale.shift.eq(Mux(
                     (shift < 0) | ~product.any(), 0,
                     Mux(shift > SCALE_SHIFT_MAX, SCALE_SHIFT_MAX, shift[:6]))),

@@ -15,8 +15,9 @@ class Sequencer(wiring.Component):
     """Reads headers from the stream and drives the units, one packet at a time.
 
     A MATVEC takes one beat per cycle and one cycle per tile to swap the stationary codes, waits
-    for its scale before the last tile, and ends when its last row has retired. Other packets end
-    when their unit is idle.
+    for quantiser and scale before the last tile, and ends when its last row has retired. LOAD and
+    QUANTISE end when the quantiser is idle, or needs nothing but the vector RAM any more: the tiles
+    but the last of the matrix that follows hide the rest.
 
     Parameters
     ----------
@@ -35,15 +36,15 @@ class Sequencer(wiring.Component):
         Current packet header.
     packet : :py:`Out(16)`
         Number of the current packet in the token, from 0.
-    matvec, quantise, load : :py:`Out(1)`
-        A packet of that kind is running.
-    load_start, quantise_start, matvec_start, scale_start : :py:`Out(1)`
-        Strobes.
+    matvec : :py:`Out(1)`
+        A MATVEC is running.
+    quantise_start, matvec_start, scale_start : :py:`Out(1)`
+        Strobes; LOAD and QUANTISE both start the quantiser.
     constants : :py:`Out(stream.Signature(config.beat_bits))`
         Beats of LOAD and QUANTISE payloads.
     weights : :py:`Out` flow of :class:`DotProduct`
         Beats of MATVEC payloads with their row and tile marks.
-    load_busy, quantise_busy, ratio_valid, scale_valid, tile_ready : :py:`In(1)`
+    quantise_busy, quantise_streaming, ratio_valid, scale_valid, tile_ready : :py:`In(1)`
         State of the units.
     tile_take : :py:`Out(1)`
         Strobe: swap the stationary codes.
@@ -57,16 +58,13 @@ class Sequencer(wiring.Component):
     header: Signal
     packet: Signal
     matvec: Signal
-    quantise: Signal
-    load: Signal
-    load_start: Signal
     quantise_start: Signal
     matvec_start: Signal
     scale_start: Signal
     constants: stream.Interface
     weights: stream.Interface
-    load_busy: Signal
     quantise_busy: Signal
+    quantise_streaming: Signal
     ratio_valid: Signal
     scale_valid: Signal
     tile_ready: Signal
@@ -78,12 +76,11 @@ class Sequencer(wiring.Component):
         super().__init__({
             "run": In(1), "done": Out(1), "i": In(stream.Signature(config.beat_bits)),
             "header": Out(HEADER_BITS), "packet": Out(16),
-            "matvec": Out(1), "quantise": Out(1), "load": Out(1),
-            "load_start": Out(1), "quantise_start": Out(1), "matvec_start": Out(1),
+            "matvec": Out(1), "quantise_start": Out(1), "matvec_start": Out(1),
             "scale_start": Out(1),
             "constants": Out(stream.Signature(config.beat_bits)),
             "weights": Out(stream.Signature(DotProduct.beat_layout(config), always_ready=True)),
-            "load_busy": In(1), "quantise_busy": In(1), "ratio_valid": In(1),
+            "quantise_busy": In(1), "quantise_streaming": In(1), "ratio_valid": In(1),
             "scale_valid": In(1), "tile_ready": In(1), "tile_take": Out(1), "retired": In(1),
         })
 
@@ -95,20 +92,22 @@ class Sequencer(wiring.Component):
         matvec = data.View(HEADERS[Opcode.MATVEC], header)
         taken = Signal(range(config.header_beats + 1))
         packet = Signal(16)
-        tile_index, row, outstanding = Signal(8), Signal(16), Signal(16)
-        first_tile, last_tile = Signal(), Signal()
+        tiles, rows = Signal(8), Signal(16)  # tiles to come, this one included; rows of this tile
+        first_tile, last_tile, last_row = Signal(), Signal(), Signal()
+        flight = Signal(6)  # rows between here and the epilogue's end, in fewer stages than that
         scaled = Signal()
-        issue = Signal()
+        issue, leaves = Signal(), Signal()
         m.d.comb += [self.header.eq(header), self.packet.eq(packet),
                      self.constants.payload.eq(self.i.payload)]
         # A tile is taken no earlier than the cycle after its predecessor's last beat was issued,
         # and shows a cycle later: a register here does not mix beats of one with codes of the next.
         domain = m.d.sync if config.registers_beats else m.d.comb
         domain += [self.weights.valid.eq(issue), self.weights.p.data.eq(self.i.payload),
-                   self.weights.p.row.eq(row), self.weights.p.first.eq(first_tile),
-                   self.weights.p.last.eq(last_tile)]
-        with m.If(self.retired):
-            m.d.sync += outstanding.eq(outstanding - 1)
+                   self.weights.p.first.eq(first_tile), self.weights.p.last.eq(last_tile),
+                   self.weights.p.end.eq(last_row)]
+        m.d.comb += leaves.eq(issue & last_tile)
+        with m.If(leaves ^ self.retired):
+            m.d.sync += flight.eq(Mux(leaves, flight + 1, flight - 1))
 
         with m.FSM() as fsm:
             with m.State("IDLE"):
@@ -124,50 +123,45 @@ class Sequencer(wiring.Component):
                         m.d.sync += taken.eq(0)
                         m.next = "DISPATCH"
             with m.State("DISPATCH"):
-                m.d.sync += [tile_index.eq(0), row.eq(0), first_tile.eq(1),
-                             last_tile.eq(matvec.tiles == 1)]
+                m.d.sync += [tiles.eq(matvec.tiles), first_tile.eq(1)]
                 with m.Switch(opcode):
-                    with m.Case(Opcode.LOAD.value):
-                        m.d.comb += self.load_start.eq(1)
-                        m.next = "LOAD"
-                    with m.Case(Opcode.QUANTISE.value):
-                        m.d.comb += self.quantise_start.eq(1)
-                        m.next = "QUANTISE"
+                    with m.Case(Opcode.LOAD.value, Opcode.QUANTISE.value):
+                        with m.If(~self.quantise_busy):
+                            m.d.comb += self.quantise_start.eq(1)
+                            m.next = "QUANTISE"
                     with m.Case(Opcode.MATVEC.value):
                         m.d.comb += self.matvec_start.eq(1)
-                        m.d.sync += [outstanding.eq(matvec.rows), scaled.eq(0)]
+                        m.d.sync += scaled.eq(0)
                         m.next = "TILE"
                     with m.Default():
                         m.d.comb += self.done.eq(1)
                         m.next = "IDLE"
-            with m.State("LOAD"):
-                m.d.comb += self.load.eq(1)
-                with m.If(~self.load_busy):
-                    m.d.sync += packet.eq(packet + 1)
-                    m.next = "HEADER"
             with m.State("QUANTISE"):
-                m.d.comb += self.quantise.eq(1)
-                with m.If(~self.quantise_busy):
+                m.d.comb += [self.constants.valid.eq(self.i.valid),
+                             self.i.ready.eq(self.constants.ready)]
+                with m.If(~self.quantise_busy | self.quantise_streaming):
                     m.d.sync += packet.eq(packet + 1)
                     m.next = "HEADER"
             with m.State("TILE"):
+                m.d.sync += [rows.eq(matvec.rows), last_row.eq(matvec.rows == 1),
+                             last_tile.eq(tiles == 1)]
                 with m.If(self.tile_ready):
                     m.d.comb += self.tile_take.eq(1)
                     m.next = "ROWS"
             with m.State("ROWS"):
                 go = Signal()
-                m.d.comb += [go.eq(~(last_tile & matvec.scaled) | (scaled & self.scale_valid)),
+                m.d.comb += [go.eq(~last_tile | ~self.quantise_busy &
+                                   (~matvec.scaled | scaled & self.scale_valid)),
                              self.i.ready.eq(go), issue.eq(go & self.i.valid)]
                 with m.If(issue):
-                    m.d.sync += row.eq(row + 1)
-                    with m.If(row == matvec.rows - 1):
-                        m.d.sync += [row.eq(0), tile_index.eq(tile_index + 1), first_tile.eq(0),
-                                     last_tile.eq(tile_index + 2 == matvec.tiles)]
+                    m.d.sync += [rows.eq(rows - 1), last_row.eq(rows == 2)]
+                    with m.If(last_row):
+                        m.d.sync += [tiles.eq(tiles - 1), first_tile.eq(0)]
                         m.next = "TILE"
                         with m.If(last_tile):
                             m.next = "DRAIN"
             with m.State("DRAIN"):
-                with m.If(outstanding == 0):
+                with m.If(flight == 0):
                     m.d.sync += packet.eq(packet + 1)
                     m.next = "HEADER"
 
@@ -176,7 +170,4 @@ class Sequencer(wiring.Component):
         m.d.comb += self.scale_start.eq(running & matvec.scaled & ~scaled & self.ratio_valid)
         with m.If(self.scale_start):
             m.d.sync += scaled.eq(1)
-        with m.If(self.load | self.quantise):
-            m.d.comb += [self.constants.valid.eq(self.i.valid),
-                         self.i.ready.eq(self.constants.ready)]
         return m

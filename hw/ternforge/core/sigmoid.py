@@ -16,25 +16,12 @@ _BASE_BITS = SIGMOID_FRACTION - 1
 _SLOPE_BITS = 10
 
 
-def _gated_add(total: Value, factor: Value, gate: Value) -> Value:
-    """``total + factor`` if ``gate``, else ``total``: one logic cell per bit of the iCE40."""
-    width = max(len(total), len(factor)) + 1
-    return Mux(gate, total + factor, total)[:width]
-
-
-def _multiply_add(total: Value, factor: Value, bits: Value) -> Value:
-    """``total + factor * bits`` without a multiplier block, row by row."""
-    for index in range(len(bits)):
-        total = Cat(total[:index], _gated_add(total[index:], factor, bits[index]))
-    return total
-
-
 class Sigmoid(wiring.Component):
     """``numerics.sigmoid(saturate(t << shift, 16))``.
 
     One value per cycle, :attr:`latency` cycles after ``t``; never stalls and carries no ``valid``.
-    The table of 256 segments stands in one block RAM (two of the iCE40); slope times fraction is
-    made of adders, no multiplier block. The result is exact and lies in 1..32767.
+    The table of 256 segments stands in one block RAM (two of the iCE40); slope times fraction takes
+    one multiplier block. The result is exact and lies in 1..32767.
 
     No magnitude is formed. A negative argument stands ``128 - f`` above the left end of its
     segment, where ``f`` are the low seven bits as they are, so that
@@ -50,14 +37,14 @@ class Sigmoid(wiring.Component):
     =====  ==============================================
     0      the table's address, and the fraction
     1      base and slope
-    2      slope * fraction in three parts
-    3      (combinational) their sum with the base: ``s``
+    2      slope * fraction, and the base
+    3      (combinational) their sum: ``s``
     =====  ==============================================
 
     Attributes
     ----------
     latency : int
-        Cycles from ``t`` to ``s``: 3. Two adders stand between the last register and ``s``.
+        Cycles from ``t`` to ``s``: 3. An adder stands between the last register and ``s``.
 
     Members
     -------
@@ -110,28 +97,19 @@ class Sigmoid(wiring.Component):
         m.d.sync += [base.eq(read.data[:_BASE_BITS] ^ negative[0].replicate(_BASE_BITS)),
                      slope.eq(read.data[_BASE_BITS:]), factor.eq(fraction)]
 
-        # Cycle 2: 127 if negative, plus slope * fraction; less slope * 128 if negative.
+        # Cycle 2: f, or f - 128 if negative, is the fraction with the sign above it. The base counts
+        # from one half, so its complement counts down from there.
         minus = negative[1]
-        parts = (_multiply_add(minus.replicate(_FRACTION_BITS), slope, factor[:2]),
-                 _multiply_add(C(0, 1), slope, factor[2:5]),
-                 _multiply_add(C(0, 1), slope, factor[5:]))
-        low = Signal(len(parts[0]), reset_less=True)
-        middle = Signal(len(parts[1]), reset_less=True)
-        high = Signal(signed(len(parts[2]) + 1), reset_less=True)
-        later = Signal.like(base)
-        top = parts[2][2:]
-        m.d.sync += [low.eq(parts[0]), middle.eq(parts[1]), later.eq(base),
-                     high.eq(Cat(parts[2][:2], Mux(minus, top - slope, top)))]
-
-        # Cycle 3: the half that rounds stands below the base. The base counts from one half, so
-        # its complement counts down from there.
-        half = C(1 << _FRACTION_BITS >> 1, _FRACTION_BITS)
-        small = Cat(low[:2], low[2:] + middle)
-        large = Signal(_FRACTION_BITS + _MAGNITUDE_BITS)
-        total = Signal.like(large)
-        m.d.comb += [
-            large.eq(Cat(half[:5], Cat(half[5:], later, ~negative[2]) + high)),
-            total.eq(large + small),
-            self.s.eq(total[_FRACTION_BITS:]),
+        product = Signal(signed(_SLOPE_BITS + 1 + _FRACTION_BITS + 1), reset_less=True)
+        end = Signal(_MAGNITUDE_BITS, reset_less=True)
+        m.d.sync += [
+            product.eq(Cat(slope, C(0, 1)).as_signed() * Cat(factor, minus).as_signed()),
+            end.eq(Cat(base, ~minus) + minus),
         ]
+
+        # Cycle 3: below the base, the half that rounds, less one if negative.
+        minus = negative[2]
+        half = Cat(minus.replicate(_FRACTION_BITS - 1), ~minus)
+        total = Signal(_FRACTION_BITS + _MAGNITUDE_BITS)
+        m.d.comb += [total.eq(Cat(half, end) + product), self.s.eq(total[_FRACTION_BITS:])]
         return m

@@ -14,10 +14,10 @@ __all__ = ["Fetch"]
 class Fetch(wiring.Component):
     """Reads the image memory linearly and offers it as a stream.
 
-    After ``start`` it reads the directory, then the embedding row of ``token``, then the program
-    from its first beat on, without end. ``stop`` drops what was read ahead. One beat per cycle
-    while ``o.ready`` is high; the first beat comes about ``3 * latency + header_beats + 24``
-    cycles after ``start``.
+    After ``start`` it reads the directory, then the header of the embedding rows, then the row of
+    ``token``, then the program from its first beat on, without end. ``stop`` drops what was read
+    ahead. One beat per cycle while ``o.ready`` is high, but for 19 cycles between header and row;
+    the first beat comes about ``2 * latency + header_beats + 4`` cycles after ``start``.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Fetch(wiring.Component):
     fault : :py:`Out(1)`
         No magic number in the directory, or ``token`` is not in the vocabulary. Ends with ``stop``.
     o : :py:`Out(stream.Signature(config.beat_bits))`
-        Embedding row, then program.
+        Header and embedding row, then program.
     """
 
     read_address: Signal
@@ -106,10 +106,17 @@ class Fetch(wiring.Component):
                 with m.If(taken == self.config.header_beats):
                     m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += [address.eq(0), step.eq(0)]
-                m.next = "MULTIPLY"
+                m.d.sync += [step.eq(0), remaining.eq(self.config.header_beats)]
+                m.next = "HEADER"
                 with m.If((directory.magic != MAGIC) | (token >= directory.vocab_size)):
                     m.next = "FAULT"
+            with m.State("HEADER"):
+                m.d.comb += issue.eq(available & ~self.stop)
+                with m.If(self.stop):
+                    m.next = "FLUSH"
+                with m.Elif(issue & (remaining == 1)):
+                    m.d.sync += address.eq(0)
+                    m.next = "MULTIPLY"
             with m.State("MULTIPLY"):  # token * stride, a bit of the token per cycle
                 m.d.comb += [base.eq(address << 1), addend.eq(Mux(token[-1], directory.stride, 0))]
                 m.d.sync += [token.eq(token << 1), step.eq(step + 1)]
@@ -139,7 +146,7 @@ class Fetch(wiring.Component):
                 with m.If(credits == depth - 1):
                     m.next = "IDLE"
 
-        with m.If(fsm.ongoing("EMBEDDING") | fsm.ongoing("PROGRAM")):
+        with m.If(~(fsm.ongoing("DIRECTORY") | fsm.ongoing("FLUSH"))):
             m.d.comb += [self.o.valid.eq(queue.o.valid), queue.o.ready.eq(self.o.ready)]
         m.d.comb += self.o.payload.eq(queue.o.payload)
         return m

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import cocotb
 
-from ternforge.isa import SumOf
+from ternforge.isa import Opcode, SumOf
 from ternforge.numerics import code, normalise, ratio, reciprocal, rnd, saturate
 
 from .bus import Unit
@@ -77,7 +77,7 @@ def packets(rng: random.Random) -> list[Packet]:
         Packet(vector=[*single, -1], weights=one, shift=10, square_shift=0),
         Packet(vector=[*single, -TOP], weights=most),
         Packet(vector=[1 << 14, -1 << 14] + [3] * (count - 2), weights=one, shift=10),
-        Packet(vector=many, weights=[1] * count, shift=0, square_shift=63),
+        Packet(vector=[9, *[-5] * (count - 1)], weights=[1] * count, shift=0, square_shift=15),
         Packet(vector=many, weights=weights, codes=False, sum_of=SumOf.INPUT, square_shift=7),
         Packet(vector=many, weights=weights, sum_of=SumOf.KEEP),
     ]
@@ -120,7 +120,7 @@ async def codes_equal_contract(dut, name: str, idle: int):
         count, outcome, restarts, completes = len(job.vector), Outcome([]), 0, 0
         ram[job.src:job.src + count] = job.vector
         unit.set(start=1, header={
-            "sum_of": job.sum_of, "codes": job.codes, "shift": job.shift,
+            "op": Opcode.QUANTISE, "sum_of": job.sum_of, "codes": job.codes, "shift": job.shift,
             "square_shift": job.square_shift, "count": count, "src": job.src, "dst": job.dst})
         done, started = False, False
         for _ in range(1000):

@@ -34,7 +34,7 @@ def packets(beat_bits: int, rng: random.Random) -> list[Packet]:
     for tiles, rows, scaled in ((1, 8, 1), (1, 1, 0), (3, 8, 1), (2, 9, 0), (4, 12, 1)):
         result.append(Packet(
             Opcode.QUANTISE, encode(Opcode.QUANTISE, sum_of=SumOf.INPUT.value, codes=1, shift=63,
-                                    square_shift=rng.randrange(64), tiles=tiles, count=77,
+                                    square_shift=rng.randrange(16), tiles=tiles, count=77,
                                     src=rng.randrange(1 << 16), dst=rng.randrange(1 << 16)),
             some(rng.randint(1, 4))))
         result.append(Packet(
@@ -72,8 +72,8 @@ class Surroundings:
 
     async def run(self, cycles: int) -> None:
         """Until ``done``."""
-        unit, due, wait, outstanding = self.unit, 0, 0, []
-        tile_wait = scale_wait = ratio_wait = 0
+        unit, due, wait, outstanding = self.unit, 0, 0, 0
+        tile_wait = scale_wait = ratio_wait = streaming = 0
         scale_valid = 0
         for _ in range(cycles):
             ready = due > 0 and wait == 0
@@ -82,26 +82,31 @@ class Surroundings:
             if scale_wait == 1:
                 scale_valid = 1
             retire = bool(outstanding) and self._some() == 0
-            unit.set(constants_ready=ready, load_busy=due > 0, quantise_busy=due > 0,
+            busy = due > 0 or streaming > 0
+            unit.set(constants_ready=ready, quantise_busy=busy,
+                     quantise_streaming=due == 0 and streaming > 0,
                      tile_ready=tile_ready, ratio_valid=ratio_valid, scale_valid=scale_valid,
                      retired=retire)
             *starts, header, number, valid, beat, weighs, weight, take, scale, done = (
-                await unit.tick("load_start", "quantise_start", "matvec_start", "header",
+                await unit.tick("quantise_start", "matvec_start", "header",
                                 "packet", "constants_valid", "constants_payload",
                                 "weights_valid", "weights_payload", "tile_take", "scale_start",
                                 "done"))
             wait -= wait > 0
             tile_wait -= tile_wait > 0
             ratio_wait -= ratio_wait > 0
-            if retire:
-                outstanding.pop()
+            outstanding -= retire
+            streaming -= streaming > 0 and due == 0
             if any(starts):
                 assert not due
                 assert not outstanding
-                kind = (Opcode.LOAD, Opcode.QUANTISE, Opcode.MATVEC)[starts.index(1)]
                 assert sum(starts) == 1
+                kind = self.jobs[len(self.started)].op
+                assert starts == [kind is not Opcode.MATVEC, kind is Opcode.MATVEC]
                 self.started.append((kind, header, number))
                 if kind is not Opcode.MATVEC:
+                    assert not streaming
+                    streaming = self._some() * 4
                     due = len(self.jobs[len(self.started) - 1].beats)
                     wait = self._some()
                     self.constants.append([])
@@ -121,9 +126,9 @@ class Surroundings:
             if weighs:
                 job = self.jobs[len(self.started) - 1]
                 assert scale_valid or not (job.scaled and weight.last)
-                self.weights.append((weight.data, weight.row, weight.first, weight.last))
-                if weight.last:
-                    outstanding.append(weight.row)
+                assert not (busy and weight.last)
+                self.weights.append((weight.data, weight.first, weight.last, weight.end))
+                outstanding += weight.last
             if done:
                 assert not outstanding
                 self.finished = True
@@ -159,7 +164,8 @@ async def packets_run_in_order(dut, name: str, idle: int, slow: int):
             Opcode.LOAD, Opcode.QUANTISE)]
         matrices = [job for job in jobs if job.op is Opcode.MATVEC]
         assert around.weights == [
-            (job.beats[tile * job.rows + row], row, tile == 0, tile == job.tiles - 1)
+            (job.beats[tile * job.rows + row], tile == 0, tile == job.tiles - 1,
+             row == job.rows - 1)
             for job in matrices for tile in range(job.tiles) for row in range(job.rows)]
         assert around.takes == sum(job.tiles for job in matrices)
         assert around.scales == sum(job.scaled for job in matrices)

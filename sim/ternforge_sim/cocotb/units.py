@@ -13,13 +13,14 @@ from ternforge.core.decoder import TritDecoder
 from ternforge.core.epilogue import Epilogue
 from ternforge.core.lanes import DotProduct
 from ternforge.core.quantise import Quantiser
+from ternforge.core.scale import SCALE
 from ternforge.core.scalar import ScalarUnit
 from ternforge.core.scale import ScaleUnit
 from ternforge.core.sequencer import Sequencer
 from ternforge.host.port import HostPort
 from ternforge.host.uart import Uart
 
-__all__ = ["BENCHES", "Together", "ports"]
+__all__ = ["BENCHES", "Rows", "Together", "ports"]
 
 
 def ports(unit: wiring.Component) -> dict[str, tuple[wiring.Member, Any]]:
@@ -53,6 +54,49 @@ class Together(wiring.Component):
         return m
 
 
+class Rows(wiring.Component):
+    """An epilogue with the quantiser that rescales its rows, which has nothing else to do.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        Size of both.
+
+    Members
+    -------
+    acc : :py:`In(signed(config.acc_bits))`
+        Accumulator of the row that ``row`` announces in the same cycle.
+    scale : :py:`In(SCALE)`
+        Multiplier and shift of a scaled packet.
+
+    The others are those of :class:`Epilogue`.
+    """
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        self.epilogue, self.quantiser = Epilogue(config), Quantiser(config)
+        self.latency = self.epilogue.latency
+        super().__init__({
+            **{name: member for name, member in self.epilogue.signature.members.items()
+               if not name.startswith(("rescaled", "scaled"))},
+            "acc": In(signed(config.acc_bits)), "scale": In(SCALE),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.epilogue, m.submodules.quantiser = epilogue, quantiser = (
+            self.epilogue, self.quantiser)
+        for name, member in self.signature.members.items():
+            unit = quantiser if name in ("acc", "scale") else epilogue
+            inner, outer = getattr(unit, name), getattr(self, name)
+            m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
+        m.d.comb += [
+            quantiser.scaled.eq(epilogue.scaled), epilogue.rescaled.eq(quantiser.rescaled),
+            epilogue.rescaled_saturated.eq(quantiser.rescaled_saturated),
+        ]
+        return m
+
+
 def lanes() -> dict[str, wiring.Component]:
     """Decoder, and lanes of two widths and depths of pipeline."""
     return {"decoder": TritDecoder(), "two": DotProduct(CoreConfig(lanes=2, tree_levels=1)),
@@ -71,9 +115,9 @@ def scalar() -> dict[str, wiring.Component]:
 
 
 def epilogue() -> dict[str, wiring.Component]:
-    """Epilogue of a small core."""
-    return {"epilogue": Epilogue(CoreConfig(lanes=8, max_fan_in=400, vector_depth=128,
-                                            state_depth=64))}
+    """Epilogue of a small core, with the rescale stage."""
+    return {"epilogue": Rows(CoreConfig(lanes=8, max_fan_in=400, vector_depth=128,
+                                        state_depth=64))}
 
 
 def sequencer() -> dict[str, wiring.Component]:
