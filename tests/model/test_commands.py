@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from ternforge.cli import run
 from ternforge.errors import UserError
-from ternforge_model import catalog
+from ternforge_model import catalog, commands
 from ternforge_model.catalog import find_model, open_model, shipped_names
 from ternforge_model.checkpoint import save_tensors
 from ternforge_model.commands import evaluate, models
@@ -75,13 +76,19 @@ def test_models_prints_a_table(folder, capsys):
     assert "toy-one" in capsys.readouterr().out
 
 
-def test_eval_compares_both_models(folder, tmp_path, capsys):
+def test_eval_compares_both_models(folder, tmp_path, capsys, monkeypatch):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(1)
     raw = bytes(rng.choice(VOCABULARY, 1500).tolist())
     (tmp_path / "text").write_bytes(raw)
-    evaluate(model="toy-one", text=tmp_path / "text", limit=1200, as_json=True)
+    monkeypatch.setattr(commands, "CHUNK", 500)  # three of them
+    threads = torch.get_num_threads()
+    assert run(["eval", "--model", "toy-one", "--text", str(tmp_path / "text"), "--limit", "1200",
+                "--json"]) == 0
     got = json.loads(capsys.readouterr().out)
+    assert torch.get_num_threads() == threads
+    assert set(got) == {"model", "characters", "float_loss", "integer_loss", "argmax_agreement",
+                        "saturations"}
     assert got["characters"] == 1199
     assert got["saturations"] == dict.fromkeys(SITES, 0)
     assert got["argmax_agreement"] > 0.95
