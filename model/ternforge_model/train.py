@@ -6,10 +6,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -147,21 +148,31 @@ class _Run:
     def load(self, path: Path) -> None:
         """Continue from a file of :meth:`save`; refuses one of another recipe."""
         try:
-            state = torch.load(path, weights_only=True)
+            with ZipFile(path) as archive:  # torch itself does not look at the check sums
+                damaged = archive.testzip()
+            state = {} if damaged else torch.load(path, weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             raise ValueError(f"{path} must be a training state: {error}") from None
+        if damaged:
+            raise ValueError(f"{path} is corrupt in its part {damaged!r}: start anew with --fresh")
         mine = replace(self.recipe, result={}).to_dict()
-        other = [k for k in mine if mine[k] != state["recipe"].get(k) and k != "notes"]
+        try:
+            other = [k for k in mine if mine[k] != state["recipe"].get(k) and k != "notes"]
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError(f"{path} must be a training state, which holds a recipe") from None
         if other:
             raise ValueError(
                 f"{path} must come from the same recipe, not one with another {other[0]!r}"
             )
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.streams.positions = state["positions"].numpy()
-        self.carry = state["carry"]
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.mean_loss = state["mean_loss"]
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.streams.positions = state["positions"].numpy()
+            self.carry = state["carry"]
+            self.step, self.seconds = state["step"], state["seconds"]
+            self.mean_loss = state["mean_loss"]
+        except Exception as error:  # so does load_state_dict
+            raise ValueError(f"{path} must be a whole training state: {error}") from None
 
 
 def train(
@@ -178,8 +189,9 @@ def train(
 
     The folder gets ``config.json``, ``model.safetensors``, ``tokenizer.json`` and ``recipe.json``
     when training ends, and the resumable ``training-state.pt`` on the way. Ctrl-C or SIGTERM
-    writes that state and returns; a killed run loses at most ``checkpoint_every`` steps. A resumed
-    run ends with the same bytes as an uninterrupted one.
+    writes that state and returns, or raises :exc:`KeyboardInterrupt` before the first step of this
+    call is done; a killed run loses at most ``checkpoint_every`` steps. A resumed run ends with the
+    same bytes as an uninterrupted one.
 
     Parameters
     ----------
@@ -222,16 +234,12 @@ def train(
         run.load(out / STATE_FILE)
     screen = console or Console(stderr=True)
     last = recipe.steps if stop_after is None else min(recipe.steps, run.step + stop_after)
-    with _stop_signal() as stopped, _Report(screen, recipe, run.step) as report:
-        while run.step < last and not stopped():
-            report.step(run, run.advance())
-            if run.step % recipe.checkpoint_every == 0:
-                run.save(out / STATE_FILE)
-            if run.step % recipe.evaluate_every == 0:
-                run.model.eval()
-                loss = carried_loss(run.model, validation[:SLICE])
-                run.model.train()
-                report.say(f"step {run.step}: validation slice {loss:.4f}")
+    try:
+        _steps(run, last, validation, out, screen)
+    except KeyboardInterrupt:
+        with suppress(OSError):  # it stays if it holds anything
+            out.rmdir()
+        raise
     run.save(out / STATE_FILE)
     if run.step < recipe.steps:
         screen.print(f"stopped at step {run.step} of {recipe.steps}; run again to continue")
@@ -241,6 +249,21 @@ def train(
     screen.print(f"{recipe.name}: validation {loss:.4f} nats per character")
     return TrainResult(finished=True, step=run.step, train_loss=run.mean_loss,
                        validation_loss=loss, seconds=run.seconds)
+
+
+def _steps(run: _Run, last: int, validation: np.ndarray, out: Path, screen: Console) -> None:
+    """Train up to step ``last``, or until Ctrl-C."""
+    with _Stop() as stop, _Report(screen, run.recipe, run.step) as report:
+        while run.step < last and not stop.seen:
+            report.step(run, run.advance())
+            stop.gentle = True
+            if run.step % run.recipe.checkpoint_every == 0:
+                run.save(out / STATE_FILE)
+            if run.step % run.recipe.evaluate_every == 0:
+                run.model.eval()
+                loss = carried_loss(run.model, validation[:SLICE])
+                run.model.train()
+                report.say(f"step {run.step}: validation slice {loss:.4f}")
 
 
 def _finish(run: _Run, tokenizer: ByteTokenizer, validation: np.ndarray, out: Path) -> float:
@@ -296,26 +319,32 @@ class _Report:
         self.console.print(text, highlight=False)
 
 
-@contextmanager
-def _stop_signal():
-    """Turn the first Ctrl-C or SIGTERM into a flag; a second Ctrl-C interrupts as usual."""
-    seen = []
-    before = {}
+class _Stop:
+    """Ctrl-C or SIGTERM, in a ``with`` block.
 
-    def note(number: int, _frame: object) -> None:
-        seen.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    It interrupts at once while there is nothing to save (the first step of a session may compile
+    for a minute), and later sets a flag; a second Ctrl-C always interrupts.
+    """
 
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread: nothing to catch
-        pass
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
+    def __init__(self):
+        self.seen = False
+        self.gentle = False  #: set the flag instead of interrupting
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Stop":
+        with suppress(ValueError):  # not the main thread: nothing to catch
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _note(self, *_: object) -> None:
+        if self.seen or not self.gentle:
+            raise KeyboardInterrupt
+        self.seen = True
 
 
 def _main() -> int:

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -139,6 +140,17 @@ def test_every_entry_point_resolves_and_has_help(capsys):
         assert cli._summary(entry), f"{name} has no docstring"
         assert run([name, "--help"]) == 0
         assert f"Example: ternforge {name}" in capsys.readouterr().out
+
+
+def test_every_example_parses():
+    for name, entry in cli._verbs().items():
+        lines = entry.load().ternforge_example.splitlines()
+        assert lines, f"{name} has no example"
+        for line in lines:
+            program, verb, *arguments = shlex.split(line)
+            assert (program, verb) == ("ternforge", name)
+            # Parsing raises for an unknown option, a missing one or a value of a wrong type.
+            cli._load(entry).make_context(name, arguments)
 
 
 def test_help_and_import_load_neither_torch_nor_numpy():

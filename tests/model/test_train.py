@@ -1,5 +1,7 @@
 import io
 import json
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ from ternforge_model.evaluate import carried_loss
 from ternforge_model.ops import quantise_weights
 from ternforge_model.recipe import Recipe, load_recipe, shipped_folder
 from ternforge_model.reference import ReferenceModel
-from ternforge_model.train import STATE_FILE, train
+from ternforge_model.train import STATE_FILE, _Run, train
 
 torch.set_num_threads(1)  # small tensors; threads would only wait for each other
 
@@ -59,6 +61,44 @@ def test_resumed_equals_uninterrupted(tmp_path, text, stops):
     last = train(RECIPE, text, tmp_path / "parts", console=quiet())
     assert last.finished
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def interrupt_at(monkeypatch, at):
+    """Ctrl-C in the middle of step ``at``."""
+    advance = _Run.advance
+
+    def interrupted(self):
+        if self.step == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return advance(self)
+
+    monkeypatch.setattr(_Run, "advance", interrupted)
+
+
+def test_interrupt_saves_the_state(tmp_path, text, monkeypatch):
+    train(RECIPE, text, tmp_path / "whole", console=quiet())
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 4)
+        part = train(RECIPE, text, tmp_path / "parts", console=quiet())
+    assert (part.finished, part.step) == (False, 5)
+    assert train(RECIPE, text, tmp_path / "parts", console=quiet()).finished
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_interrupt_before_there_is_a_state_changes_nothing(tmp_path, text, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 0)
+        with pytest.raises(KeyboardInterrupt):
+            train(RECIPE, text, tmp_path / "out", console=quiet())
+    assert not (tmp_path / "out").exists()
+    train(RECIPE, text, tmp_path / "out", stop_after=5, console=quiet())
+    saved = (tmp_path / "out" / STATE_FILE).read_bytes()
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5)
+        with pytest.raises(KeyboardInterrupt):
+            train(RECIPE, text, tmp_path / "out", console=quiet())
+    assert (tmp_path / "out" / STATE_FILE).read_bytes() == saved
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_training_lowers_the_loss_and_records_the_result(tmp_path, text):
@@ -122,6 +162,25 @@ def test_a_state_of_another_recipe_is_refused(tmp_path, text):
     (tmp_path / "out" / STATE_FILE).write_bytes(b"junk")
     with pytest.raises(ValueError, match="must be a training state"):
         train(RECIPE, text, tmp_path / "out", console=quiet())
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "out" / STATE_FILE)
+    with pytest.raises(ValueError, match=r"must be a training state, which holds a recipe$"):
+        train(RECIPE, text, tmp_path / "out", console=quiet())
+    torch.save({"recipe": RECIPE.to_dict(), "model": {}}, tmp_path / "out" / STATE_FILE)
+    with pytest.raises(ValueError, match="must be a whole training state: "):
+        train(RECIPE, text, tmp_path / "out", console=quiet())
+
+
+def test_truncated_or_damaged_state_is_refused(tmp_path, text):
+    train(RECIPE, text, tmp_path / "out", stop_after=1, console=quiet())
+    path = tmp_path / "out" / STATE_FILE
+    raw = path.read_bytes()
+    for damaged in (raw[:1000], raw[:-5], raw[:len(raw) // 2],
+                    raw[:len(raw) // 2] + bytes([raw[len(raw) // 2] ^ 4])
+                    + raw[len(raw) // 2 + 1:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"must be a training state: |is corrupt in its part "):
+            train(RECIPE, text, tmp_path / "out", console=quiet())
+        assert path.read_bytes() == damaged
 
 
 def test_the_text_must_fit_the_vocabulary(tmp_path, text):
