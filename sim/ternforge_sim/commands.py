@@ -1,5 +1,7 @@
-"""Verbs of the command line that run the hardware in simulation: ``simulate`` and ``demo``."""
+"""The verb ``simulate``, and what other verbs that run the hardware share with it."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,20 +21,20 @@ from ternforge_model.tokenizer import ByteTokenizer
 
 from .display import TextDisplay
 from .runner import build_simulator
-from .simulate import Simulation
+from .simulate import Simulation, Wave
 from .simulate import simulate as run_simulation
+from .window import WaveRequest
 
-__all__ = ["demo", "simulate"]
+__all__ = ["DEFAULT_BOARD", "Prompt", "Seed", "Shown", "Temperature", "Tokens", "encode_prompt",
+           "finish", "open_image", "print_report", "run_and_show", "simulate"]
 
-#: Cycles that a waveform shows before and after a first divergence.
-WINDOW = 200
-
-DEMO_BOARD, DEMO_MODEL = "ulx3s-85f", "shakespeare-85f"
+DEFAULT_BOARD = "ulx3s-85f"
 
 Board = Annotated[str, typer.Option(help="Board, or core preset, to simulate.")]
 Model = Annotated[str | None, typer.Option(help="Shipped model, or folder of a checkpoint.")]
 ImageFile = Annotated[Path | None, typer.Option("--image", help="Packet image instead of a model.")]
-Prompt = Annotated[str, typer.Option(help="Text to begin with.")]
+Prompt = Annotated[str, typer.Option(
+    help="Text to begin with, of any length: a sequence has no longest position.")]
 Tokens = Annotated[int, typer.Option(help="Tokens to generate.")]
 Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token, 1 samples as is.")]
 Seed = Annotated[int, typer.Option(help="Seed of the sampling.")]
@@ -64,10 +66,19 @@ def encode_prompt(tokenizer: ByteTokenizer, prompt: str) -> list[int]:
         raise UserError(f"--prompt: {error}") from None
 
 
-def _run(board: str, image: Image, prompt: str, tokens: int, temperature: float, seed: int, *,
-         quiet: bool, check: bool = True, wave: Path | None = None,
-         ) -> tuple[Simulation, str]:
-    """Build, run and show; returns the run and the generated text."""
+@dataclass(frozen=True)
+class Shown:
+    """A finished run, as it is reported."""
+
+    run: Simulation
+    text: str  #: generated
+    wave: tuple[Path, int, int] | None  #: file, first and last cycle of the waveform
+
+
+def run_and_show(board: str, image: Image, prompt: str, tokens: int, temperature: float,
+                 seed: int, *, quiet: bool, check: bool = True,
+                 wave: WaveRequest | None = None) -> Shown:
+    """Build, run and show."""
     if tokens < 1:
         raise UserError(f"--tokens must be positive, not {tokens}")
     if not 0 <= temperature < float("inf"):
@@ -82,6 +93,12 @@ def _run(board: str, image: Image, prompt: str, tokens: int, temperature: float,
             return build_simulator(core, trace=trace,
                                    progress=lambda step: status.update(f"{step} ..."))
 
+    def traced(window: Wave) -> Simulation:
+        library = build(window.path.suffix[1:])
+        with console.status("recording the waveform ..."):
+            return run_simulation(library, core, image, ids, tokens, temperature=temperature,
+                                  seed=seed, check=False, wave=window)
+
     library = build()
     shown: list[int] = []
     with TextDisplay(prompt, len(ids) + tokens - 1, quiet=quiet) as display:
@@ -94,19 +111,15 @@ def _run(board: str, image: Image, prompt: str, tokens: int, temperature: float,
 
         run = run_simulation(library, core, image, ids, tokens, temperature=temperature, seed=seed,
                              check=check, on_token=on_token)
-    found = run.first_divergence
-    if found is not None and wave is not None:
-        traced = build(wave.suffix[1:])
-        run_simulation(traced, core, image, ids, tokens, temperature=temperature, seed=seed,
-                       check=check, wave=(wave, max(0, found.cycle - WINDOW),
-                                          found.cycle + WINDOW))
-    return run, tokenizer.decode(run.tokens)
+    written = (wave or WaveRequest(None, None)).write(f"{board}-{image.model}", run, traced)
+    return Shown(run, tokenizer.decode(run.tokens), written)
 
 
-def _results(run: Simulation, text: str) -> dict[str, Any]:
+def _results(shown: Shown) -> dict[str, Any]:
+    run = shown.run
     return {
         "tokens": run.tokens,
-        "text": text,
+        "text": shown.text,
         "checked_tokens": run.checked_tokens,
         "bit_exact": run.bit_exact,
         "cycles_per_token": run.cycles_per_token,
@@ -115,68 +128,64 @@ def _results(run: Simulation, text: str) -> dict[str, Any]:
         "simulator_cycles_per_second": run.simulator_cycles_per_second,
         "saturations": run.saturations,
         "first_divergence": run.first_divergence and run.first_divergence.to_dict(),
+        "waveform": shown.wave and {"path": shown.wave[0], "first_cycle": shown.wave[1],
+                                    "last_cycle": shown.wave[2]},
     }
 
 
-def print_report(run: Simulation, *, clock_mhz: float | None = None,
-                 extra: dict[str, str] | None = None) -> None:
-    """The short report that follows a run."""
+def print_report(shown: Shown, *, rows: Iterable[tuple[str, str]] = ()) -> None:
+    """The short report that follows a run; ``rows`` go between its figures and its verdict."""
+    run = shown.run
     table = Table(show_header=False, box=None)
     table.add_row("cycles per token", f"{run.cycles_per_token:.0f}")
     table.add_row("ideal cycles per token", f"{run.ideal_cycles:.0f} (weights alone)")
     table.add_row("share of the weight-stream limit", f"{run.weight_stream_share:.1%}")
-    if clock_mhz is not None:
-        table.add_row(f"tokens/s at {clock_mhz:g} MHz",
-                      f"{clock_mhz * 1e6 / run.cycles_per_token:.0f}")
     table.add_row("simulator", f"{run.simulator_cycles_per_second / 1e3:.0f} k cycles/s")
     table.add_row("saturations", ", ".join(f"{site} {count}" for site, count
                                            in run.saturations.items() if count) or "none")
-    for name, value in (extra or {}).items():
-        table.add_row(name, value)
+    for row in rows:
+        table.add_row(*row)
     console = Console()
     console.print(table)
     if run.first_divergence is not None:
-        console.print(f"first divergence: {run.first_divergence}", style="red", markup=False)
+        console.print(f"first divergence: {run.first_divergence}", style="red", markup=False,
+                      soft_wrap=True)
+    if shown.wave is not None:
+        path, first, last = shown.wave
+        console.print(f"waveform of cycles {first} to {last}: {path}", markup=False,
+                      soft_wrap=True)
     if run.checked_tokens or run.first_divergence:
         console.print(f"bit-exact: {run.checked_tokens}/{run.fed_tokens} tokens")
 
 
-def _finish(run: Simulation) -> None:
+def finish(run: Simulation) -> None:
+    """End the command: exit code 1 if hardware and integer model parted."""
     if run.first_divergence is not None:
         raise typer.Exit(1)
 
 
 @command(example='ternforge simulate --board icebreaker --model shakespeare-up5k --tokens 64\n'
-                 'ternforge simulate --image model.tfi --prompt "ROMEO:" --temperature 0.8 --json')
+                 'ternforge simulate --image model.tfi --prompt "ROMEO:" --temperature 0.8 --json\n'
+                 'ternforge simulate --model shakespeare-85f --fst start.fst --window 11334:13000')
 def simulate(
-    board: Board = DEMO_BOARD, model: Model = None, image: ImageFile = None,
+    board: Board = DEFAULT_BOARD, model: Model = None, image: ImageFile = None,
     prompt: Prompt = "ROMEO:", tokens: Tokens = 64, temperature: Temperature = 0.0,
     seed: Seed = 0,
     check: Annotated[bool, typer.Option(help="Compare every write with the integer model.")] = True,
-    wave: Annotated[Path | None, typer.Option(
-        "--wave", "--fst", help="On a first divergence, write a waveform of the cycles around it "
-                                "(.fst or .vcd).")] = None,
+    fst: Annotated[Path | None, typer.Option(
+        "--fst", help="Write a waveform (.fst or .vcd): the cycles around a first divergence, else "
+                      "those of --window. A divergence writes one in any case.")] = None,
+    window: Annotated[str | None, typer.Option(
+        metavar="FIRST:LAST", help="Clock cycles of the waveform; the first 1,000 of the first "
+                                   "token unless given.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a model on the generated Verilog, cycle by cycle, against the integer model."""
-    if wave is not None and wave.suffix not in (".fst", ".vcd"):
-        raise UserError(f"--wave must end in .fst or .vcd, not {wave.name!r}")
-    run, text = _run(board, open_image(board, model, image), prompt, tokens, temperature, seed,
-                     quiet=as_json, check=check, wave=wave)
+    wave = WaveRequest(fst, window)
+    shown = run_and_show(board, open_image(board, model, image), prompt, tokens, temperature, seed,
+                         quiet=as_json, check=check, wave=wave)
     if as_json:
-        print_json(_results(run, text))
+        print_json(_results(shown))
     else:
-        print_report(run)
-    _finish(run)
-
-
-@command(example="ternforge demo --tokens 200")
-def demo(
-    prompt: Prompt = "ROMEO:", tokens: Tokens = 200, temperature: Temperature = 0.7,
-    seed: Seed = 1,
-) -> None:
-    """Write Shakespeare on the generated Verilog of the default board."""
-    image = open_image(DEMO_BOARD, DEMO_MODEL, None)
-    run, _ = _run(DEMO_BOARD, image, prompt, tokens, temperature, seed, quiet=False)
-    print_report(run)
-    _finish(run)
+        print_report(shown)
+    finish(shown.run)

@@ -86,8 +86,8 @@ struct Simulation {
         top->clk = 0;
         top->eval();
         dump(1);
-        ++cycle;
         if (tracing) record();
+        ++cycle;
     }
 
     void record() {
@@ -215,7 +215,7 @@ uint64_t ternforge_events(const Simulation* s, const Event** events) {
     return s->events.size();
 }
 
-// Record cycles first..last to `path`; returns 0, or -1 if waveforms were not compiled in.
+// Record cycles first..last to `path`, cycle n at times 2n and 2n+1; returns 0, or -1 if waveforms were not compiled in.
 int ternforge_wave(Simulation* s, const char* path, uint64_t first, uint64_t last) {
 #if defined(TRACE_FST) || defined(TRACE_VCD)
     if (s->wave) s->wave->close();

@@ -36,15 +36,15 @@ class Step:
 
     Attributes
     ----------
-    token : int
-        Argmax of the logits.
+    token : int or None
+        Argmax of the logits; None if the core did not end in time.
     cycles : int
         Clock cycles from the token's acceptance to its result.
     events : ndarray of :data:`EVENT`
         Writes of the token in order; empty unless asked for.
     """
 
-    token: int
+    token: int | None
     cycles: int
     events: np.ndarray
 
@@ -144,20 +144,19 @@ class VerilatedCore:
 
     def step(self, token: int, *, reset: bool = False, trace: bool = False,
              max_cycles: int = MAX_CYCLES) -> Step:
-        """Run one token through the core; ``reset`` begins a sequence."""
+        """Run one token through the core, ``max_cycles`` at most; ``reset`` begins a sequence."""
         result = self._library.ternforge_step(self._core, token, reset, trace, max_cycles)
         if result == -1:
             raise ValueError(f"token {token} or the image was refused by the core: load an image, "
                              "and take tokens from its vocabulary")
-        if result < 0:
-            raise TimeoutError(f"token {token} did not end within {max_cycles} cycles")
         first = ctypes.c_void_p()
         count = self._library.ternforge_events(self._core, ctypes.byref(first))
         events = np.empty(0, EVENT)
         if count:
             raw = ctypes.string_at(first.value or 0, count * EVENT.itemsize)
             events = np.frombuffer(raw, EVENT)
-        return Step(result, self._library.ternforge_token_cycles(self._core), events)
+        cycles = self._library.ternforge_token_cycles(self._core)
+        return Step(None if result < 0 else result, cycles, events)
 
     def peek(self, address: int, count: int) -> np.ndarray:
         """Elements of the vector RAM, int32 of shape ``[count]``."""

@@ -8,6 +8,7 @@ from random import Random
 
 from ternforge.config import CoreConfig
 from ternforge.numerics import Ratio
+from ternforge.process import ToolError
 from ternforge_firmware.image import Image
 from ternforge_firmware.lower import raise_
 from ternforge_model.integer import IntegerModel
@@ -17,7 +18,19 @@ from ternforge_model.sampling import sample
 from .compare import Divergence, expected_writes, first_divergence
 from .runner import VerilatedCore
 
-__all__ = ["Progress", "Simulation", "ideal_cycles", "simulate"]
+__all__ = ["Progress", "Simulation", "Wave", "ideal_cycles", "simulate"]
+
+#: Cycles of the first token that a waveform shows unless told otherwise.
+WAVE_CYCLES = 1000
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A waveform to record; the simulation ends with its last cycle."""
+
+    path: Path  #: ``.fst`` or ``.vcd``, as the library was built for
+    first: int | None = None  #: clock cycle since the start; None for the start of the first token
+    last: int | None = None  #: None for :data:`WAVE_CYCLES` cycles
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,7 @@ class Simulation:
     simulator_seconds: float = 0.0  #: time spent in the Verilated model
     saturations: dict[str, int] = field(default_factory=dict)  #: by site, from the hardware
     first_divergence: Divergence | None = None
+    wave: tuple[int, int] | None = None  #: cycles that were recorded
 
     @property
     def bit_exact(self) -> bool:
@@ -77,15 +91,23 @@ def _logits_address(image: Image) -> int:
                      "temperature 0, or a core with a larger vector RAM")
 
 
+def _start_wave(hardware: VerilatedCore, wave: Wave) -> tuple[int, int]:
+    """Begin the recording; returns its first and last cycle."""
+    first = hardware.cycle if wave.first is None else wave.first
+    last = first + WAVE_CYCLES - 1 if wave.last is None else wave.last
+    hardware.wave(wave.path, first, last)
+    return first, last
+
+
 def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int], count: int, *,
              temperature: float = 0.0, seed: int = 0, check: bool = True,
              reference: Program | None = None,
              on_token: Callable[[Progress], object] | None = None,
-             wave: tuple[Path, int, int] | None = None) -> Simulation:
+             wave: Wave | None = None) -> Simulation:
     """Feed ``prompt`` and generate ``count`` tokens on the hardware.
 
-    Every step's writes (vectors, states, codes) and its result are compared with the integer
-    model, which is fed the same tokens; the run ends at the first difference.
+    Every step's writes (vectors, states, codes: address and value) and its result are compared with
+    the integer model, which is fed the same tokens; the run ends at the first difference.
 
     Parameters
     ----------
@@ -103,13 +125,15 @@ def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int
         Compare with this program instead of the one in the image.
     on_token : callable, optional
         Called after each step.
-    wave : (path, first, last), optional
+    wave : Wave, optional
         Record these clock cycles; the library must have been built with waveforms.
 
     Raises
     ------
     ValueError
         For an empty prompt, or an image that the core cannot run.
+    ToolError
+        If the core never ends a token, and is not checked.
     """
     if not prompt:
         raise ValueError("prompt must hold at least one token")
@@ -120,15 +144,18 @@ def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int
     run = Simulation(ideal_cycles=ideal_cycles(program, core))
     logits = _logits_address(image) if temperature else 0
     rng, state = Random(seed), None
+    limit = 20 * len(image.memory()) + 100_000
     try:
-        if wave is not None:
-            hardware.wave(*wave)
+        if wave is not None and wave.first is not None:
+            run.wave = _start_wave(hardware, wave)
         hardware.load(image.memory())
+        if wave is not None and wave.first is None:
+            run.wave = _start_wave(hardware, wave)
         token = prompt[0]
         steps = len(prompt) + max(0, count) - 1
         for position in range(steps):
             started = time.perf_counter()
-            step = hardware.step(token, reset=position == 0, trace=check)
+            step = hardware.step(token, reset=position == 0, trace=check, max_cycles=limit)
             run.simulator_seconds += time.perf_counter() - started
             run.cycles += step.cycles
             run.fed_tokens += 1
@@ -136,15 +163,21 @@ def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int
                 result = model.step(token, state, trace=True)
                 state = result.state
                 run.first_divergence = first_divergence(
-                    program, expected_writes(program, result.trace), step.events, position)
+                    program, expected_writes(program, image, result.trace), step.events, position)
                 if run.first_divergence is None and step.token != int(result.tokens[-1]):
                     run.first_divergence = Divergence(
                         position=position, layer=None, packet=len(program.ops) + 1, op="argmax",
-                        tensor="token", element=0, expected=int(result.tokens[-1]),
-                        actual=step.token, cycle=hardware.cycle)
+                        tensor="token", memory="result", element=0, address=None,
+                        actual_address=None, expected=int(result.tokens[-1]), actual=step.token,
+                        cycle=hardware.cycle)
                 if run.first_divergence is not None:
                     break
                 run.checked_tokens += 1
+            if step.token is None:
+                raise ToolError(f"the core gave no result for token {position} in {limit} cycles: "
+                                "compare it with the integer model to see where it stopped")
+            if run.wave is not None and hardware.cycle > run.wave[1]:
+                break
             chosen = None
             if position + 1 < len(prompt):
                 token = prompt[position + 1]

@@ -45,6 +45,7 @@ class Recorder:
     def __init__(self, unit: Unit):
         self.unit, self.events, self.cycle = unit, [], 0
         self.accepted = self.result = 0  # cycles of the last token and its result
+        self.codes = (-1, 0)  # packet, and how many codes it wrote
 
     async def run(self):
         """For ever."""
@@ -57,16 +58,24 @@ class Recorder:
                 self.accepted, self.result = self.cycle, 0
             if result and not self.result:
                 self.result = self.cycle
-            for kind, seen, values in (
-                    (0, word.enable, word.data), (0, element.enable, [element.data]),
-                    (1, state.enable, [state.data]), (2, valid, codes)):
+            if valid:  # codes have no address: they are counted
+                self.codes = (packet, self.codes[1] if self.codes[0] == packet else 0)
+            for kind, seen, address, values in (
+                    (0, word.enable, word.address * len(codes), word.data),
+                    (0, element.enable, element.address, [element.data]),
+                    (1, state.enable, state.address, [state.data]),
+                    (2, valid, self.codes[1], codes)):
                 if seen:
-                    self.events += [(self.cycle, packet, kind, 0, value) for value in values]
+                    self.events += [(self.cycle, packet, kind, address + k, value)
+                                    for k, value in enumerate(values)]
+            if valid:
+                self.codes = (packet, self.codes[1] + len(codes))
             self.cycle += 1
             await FallingEdge(self.unit.clock)
 
     def take(self) -> np.ndarray:
-        """What was written since the last call."""
+        """What was written since the last call, a token's end."""
+        self.codes = (-1, 0)
         events, self.events = np.array(self.events, EVENT), []
         return events
 
@@ -93,7 +102,7 @@ async def tokens_equal_integer_model(dut, name: str, pauses: tuple[int, int]):
         await until(unit, "result_valid", 5000)
         expected = model.step(token, None if reset else state, trace=True)
         state, scores = expected.state, expected.acc[-1].tolist()
-        difference = first_divergence(program, expected_writes(program, expected.trace),
+        difference = first_divergence(program, expected_writes(program, image, expected.trace),
                                       recorder.take(), position)
         assert difference is None, str(difference)
         clipped = {site: expected.saturations[site] + (0 if reset else clipped[site])

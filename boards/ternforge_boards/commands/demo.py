@@ -1,0 +1,66 @@
+"""``ternforge demo``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ternforge.cli import command
+from ternforge.errors import UserError
+from ternforge_boards.board import board as find_board
+from ternforge_boards.report import read_report
+from ternforge_firmware.image import Image
+from ternforge_sim.commands import (
+    DEFAULT_BOARD,
+    Prompt,
+    Seed,
+    Temperature,
+    Tokens,
+    finish,
+    open_image,
+    print_report,
+    run_and_show,
+)
+
+__all__ = ["MODEL", "demo"]
+
+MODEL = "shakespeare-85f"
+
+
+def _board_rows(board: str, image: Image, cycles: float) -> Iterator[tuple[str, str]]:
+    """Speed at the board's clock, and area and Fmax if ``ternforge build`` was run here."""
+    record = find_board(board)
+    mhz, source = record.core_mhz, "the board's clock"
+    folder = Path("build") / f"{board}-{image.model}"
+    built = []
+    if folder.is_dir():
+        try:
+            report = read_report(folder)
+            if report["model_hash"] != image.model_hash:
+                raise UserError("it is of another model")
+        except UserError as error:
+            built = [(f"build in {folder}", f"left out: {error}")]
+        else:
+            mhz, source = report["core_mhz"], "the build's clock"
+            have = record.resources
+            fmax, constraint = report["fmax_mhz"], report["constrained_mhz"]
+            built = [("Fmax", f"{fmax:.1f} MHz (constraint {constraint:.1f} MHz), nextpnr")]
+            for name, key, count in (("LUT4", "lut", have.lut), ("flip-flops", "ff", have.ff),
+                                     ("block RAM", "block_ram", have.block_ram),
+                                     ("DSP", "dsp", have.dsp)):
+                built.append((name, f"{report[key]:,} of {count:,} ({report[key] / count:.0%})"))
+    yield "tokens/s", f"{mhz * 1e6 / cycles:.0f} at {mhz:g} MHz, {source}"
+    yield from built
+    if not built:
+        yield "area, Fmax", "no build here yet: `ternforge build`"
+
+
+@command(example='ternforge demo --tokens 200\n'
+                 'ternforge demo --prompt "JULIET:" --temperature 0')
+def demo(
+    prompt: Prompt = "ROMEO:", tokens: Tokens = 200, temperature: Temperature = 0.7,
+    seed: Seed = 1,
+) -> None:
+    """Write Shakespeare on the generated Verilog of the default board."""
+    image = open_image(DEFAULT_BOARD, MODEL, None)
+    shown = run_and_show(DEFAULT_BOARD, image, prompt, tokens, temperature, seed, quiet=False)
+    print_report(shown, rows=_board_rows(DEFAULT_BOARD, image, shown.run.cycles_per_token))
+    finish(shown.run)
