@@ -40,8 +40,8 @@ test: $(VENV)/.all-installed  ## The tests that belong before each commit
 test-full: $(VENV)/.all-installed  ## All tests, also the slow ones (bitstreams for every board)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "" $(ARGS)
 
-bench: $(VENV)/.all-installed  ## Benchmarks
-	$(BIN)/python -m pytest bench $(ARGS)
+bench: $(VENV)/.all-installed  ## Cycles per token, speed of the simulators
+	$(BIN)/python bench/run.py $(ARGS)
 
 lint: $(VENV)/.all-installed  ## ruff
 	$(BIN)/python -m ruff check .

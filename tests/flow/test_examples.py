@@ -1,0 +1,122 @@
+"""The scripts in examples/ and bench/, run as a user would."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ternforge.config import CoreConfig
+from ternforge_firmware.image import read
+from ternforge_firmware.lower import lower, lower_for
+from ternforge_model.catalog import open_model
+from ternforge_model.sampling import generate
+from ternforge_model.tokenizer import ByteTokenizer
+from ternforge_model.toy import random_program
+from ternforge_sim.system import SimulatedBoard, build_system
+from ternforge_sim.verilator import lint
+
+ROOT = Path(__file__).parents[2]
+
+#: As in the tests of the host driver, so that both use one simulator.
+CORE = CoreConfig(lanes=4, elements=2, vector_depth=256, state_depth=64, max_rows=64,
+                  max_fan_in=64, memory_beats=1536)
+VOCABULARY = b"abcdefghijklmnopqrstuvwxyzABCDEF"
+
+
+def run(script: str, *arguments: object) -> str:
+    done = subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)],
+                          capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def load(script: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(script).stem, ROOT / script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def image():
+    program = random_program(5, d=16, layers=2, m=32, vocab=32)
+    return lower(program, CORE, ByteTokenizer(VOCABULARY))
+
+
+def test_readme_lists_every_example():
+    text = (ROOT / "examples" / "README.md").read_text()
+    scripts = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+    assert scripts == sorted(line.split("`")[1] for line in text.splitlines()
+                             if line.startswith("| `"))
+
+
+def test_model_to_image(tmp_path):
+    told = run("examples/model_to_image.py", "--layer", 1, "-o", tmp_path / "a.tfi")
+    model = open_model("shakespeare-up5k")
+    prompt = model.tokenizer.encode("ROMEO:\n")
+    text = model.tokenizer.decode(generate(model.program, prompt, 60, temperature=0.7, seed=1))
+    assert told.startswith(f"ROMEO:\n{text}\n\n")
+    written = read(tmp_path / "a.tfi")
+    assert written == lower_for(model.program, "icebreaker", model.tokenizer)
+    listing = told.partition("packets of layer 1")[2]
+    names = [entry["name"] for entry in written.metadata["packets"] if entry["layer"] == 1]
+    assert [line.partition('"name": "')[2].partition('"')[0] for line in listing.splitlines()
+            if line.startswith(".packet")] == names
+
+
+def test_custom_core(tmp_path):
+    told = run("examples/custom_core.py", "--lanes", 2, "--elements", 1, "-o", tmp_path)
+    assert told.startswith("10 ternary weights per cycle, accumulators of 17 bits\n")
+    assert "| `tx` | output | 1 |  |" in told
+    for name in ("accelerator", "system"):
+        assert lint([tmp_path / f"{name}.v"], ["--top-module", name]) == []
+
+
+def test_talk_to_board(image, capsys):
+    prompt = "abcd"
+    tokenizer = ByteTokenizer(VOCABULARY)
+    program = random_program(5, d=16, layers=2, m=32, vocab=32)
+    expected = tokenizer.decode(generate(program, tokenizer.encode(prompt), 30))
+    talk = load("examples/talk_to_board.py").talk
+    assert talk(SimulatedBoard(build_system(CORE)), image, prompt, 30) == expected
+    told = capsys.readouterr().out
+    assert f"\n{prompt}{expected}\n" in told
+    assert told.startswith("the simulated board has a core with lanes=4\n")
+
+
+def test_talk_to_a_missing_board_is_one_sentence():
+    pytest.importorskip("serial")
+    done = subprocess.run([sys.executable, str(ROOT / "examples/talk_to_board.py"), "--port",
+                           "/dev/none"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("serial port '/dev/none' cannot be opened ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_benchmark_measures_a_core(image):
+    bench = load("bench/run.py")
+    result = bench.measure(CORE, image, 12)
+    program = random_program(5, d=16, layers=2, m=32, vocab=32)
+    assert result["tokens"] == 12
+    assert result["ideal_cycles_per_token"] == program.ternary_weights / CORE.tile
+    assert result["weight_stream_share"] == pytest.approx(
+        result["ideal_cycles_per_token"] / result["cycles_per_token"])
+    assert 0 < result["weight_stream_share"] < 1
+    assert set(bench.ROWS) < set(result)
+    assert all(value > 0 for value in result.values())
+
+
+@pytest.mark.slow
+def test_benchmark_of_a_shipped_model(tmp_path):
+    told = run("bench/run.py", "--model", "shakespeare-up5k", "--tokens", 8, "-o",
+               tmp_path / "results.json")
+    results = json.loads((tmp_path / "results.json").read_text())
+    (row,) = results["results"]
+    assert (row["model"], row["board"], row["tokens"]) == ("shakespeare-up5k", "icebreaker", 8)
+    assert f"{row['cycles_per_token']:.0f}" in told
