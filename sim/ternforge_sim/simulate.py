@@ -173,11 +173,11 @@ def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int
                 if run.first_divergence is not None:
                     break
                 run.checked_tokens += 1
+            if run.wave is not None and hardware.cycle > run.wave[1]:
+                break
             if step.token is None:
                 raise ToolError(f"the core gave no result for token {position} in {limit} cycles: "
                                 "compare it with the integer model to see where it stopped")
-            if run.wave is not None and hardware.cycle > run.wave[1]:
-                break
             chosen = None
             if position + 1 < len(prompt):
                 token = prompt[position + 1]

@@ -75,6 +75,9 @@ def test_folder_holds_all_and_is_the_same_on_every_run(handoff, toy_model):
 def test_names_in_the_hierarchy_are_readable(handoff):
     text = (handoff[0] / "ternforge.v").read_text()
     assert "verilog_backend" not in text
+    # What starts the processes of every simulator, see ternforge.verilog.
+    started = text.count("  reg \\$start ;\n  initial \\$start  <= 1'b0;\n")
+    assert started == text.count("reg \\$start") > 10
     for module in ("accelerator_core_lanes", "accelerator_core_quantiser", "port", "uart"):
         assert f"\nmodule ternforge_{module} (" in text
 

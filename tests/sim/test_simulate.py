@@ -98,7 +98,7 @@ def test_a_write_to_the_wrong_address_is_caught(library, core, program, image):
     assert found.actual_address == found.address + core.elements
 
 
-def test_a_core_that_hangs_is_a_divergence(library, core, program, image, monkeypatch):
+def test_a_core_that_hangs_is_a_divergence(library, core, image, monkeypatch, tmp_path):
     step = VerilatedCore.step
     monkeypatch.setattr(VerilatedCore, "step", lambda self, token, **options: step(
         self, token, **{**options, "max_cycles": 150}))
@@ -111,6 +111,11 @@ def test_a_core_that_hangs_is_a_divergence(library, core, program, image, monkey
                                         r"compare it with the integer model to see where it "
                                         r"stopped$"):
         simulate(library, core, image, PROMPT, 1, check=False)
+    path = tmp_path / "wave.vcd"
+    window = found.cycle - 30, found.cycle
+    simulate(build_simulator(core, trace="vcd"), core, image, PROMPT, 1, check=False,
+             wave=Wave(path, *window))
+    assert cycles_of(path) == window
 
 
 def test_a_wrong_token_alone_is_caught(library, core, image, monkeypatch):
