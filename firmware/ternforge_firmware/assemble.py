@@ -72,12 +72,11 @@ def _listing(image: Image, data: bool) -> Iterator[str]:
         for key in sorted(content):
             yield f".{name} {_json({key: content[key]})}"
     at = len(image.directory_beats)
-    yield f".embedding ; {image.vocab_size} rows of {image.stride} beats"
-    start = len(image.embedding_beats) - image.vocab_size * image.stride  # one header for all
+    start = at + len(image.program_beats)
+    yield f".embedding ; {image.vocab_size} rows of {image.stride} beats, with one header"
     for token, row in enumerate(image.embedding if data else image.embedding[:1]):
-        where = f"token {token}, beat {at + start + token * image.stride}, {image.stride} long"
+        where = f"token {token}, beat {start + token * image.stride}, {image.stride} long"
         yield from _packet(row, image.lanes, data, where)
-    at += len(image.embedding_beats)
     yield f".program ; {len(image.program)} packets, {len(image.program_beats)} beats"
     layer = object()
     for number, packet in enumerate(image.program):

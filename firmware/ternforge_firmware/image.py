@@ -5,11 +5,11 @@ parameters, counts, model name and hash), one ``ENTRY`` per section (name, offse
 CRC-32) and the CRC-32 of all header bytes before it. The sections follow without gaps:
 
 ``directory``
-    :data:`ternforge.isa.DIRECTORY`, padded to whole beats.
-``embedding``
-    The header of a LOAD packet, then its payload for each token.
+    :data:`ternforge.isa.DIRECTORY` and the header of a LOAD packet, each padded to whole beats.
 ``program``
-    The packets of a token after its embedding row; END is the last.
+    The packets of a token after that LOAD; END is the last.
+``embedding``
+    For each token the payload of the LOAD packet.
 ``tokenizer``, ``metadata``
     JSON objects.
 
@@ -39,6 +39,7 @@ from .packet import (
     header_beats,
     pack_header,
     parse,
+    parse_header,
     parse_rows,
     vector_fields,
 )
@@ -48,7 +49,7 @@ __all__ = ["FORMAT_VERSION", "MAGIC", "SECTIONS", "Image", "ImageError", "Sectio
 
 MAGIC = b"TERNFORG"
 FORMAT_VERSION = 2
-SECTIONS = ("directory", "embedding", "program", "tokenizer", "metadata")
+SECTIONS = ("directory", "program", "embedding", "tokenizer", "metadata")
 
 #: magic, version, header bytes, lanes, elements, vocabulary, program packets, memory beats,
 #: sections, model name, model hash
@@ -130,8 +131,7 @@ class Image:
     @cached_property
     def embedding_beats(self) -> Beats:
         """The embedding section as beats."""
-        return np.concatenate([self.embedding[0].header_beats(self.lanes),
-                               *(row.payload_beats(self.lanes) for row in self.embedding)])
+        return np.concatenate([row.payload_beats(self.lanes) for row in self.embedding])
 
     @cached_property
     def program_beats(self) -> Beats:
@@ -141,20 +141,21 @@ class Image:
     @property
     def directory_beats(self) -> Beats:
         """The directory section as beats."""
-        start = 2 * header_beats(self.lanes)  # behind the directory and the header of the rows
-        return pack_header(_pack_directory({
+        start = 2 * header_beats(self.lanes) + len(self.program_beats)
+        head = pack_header(_pack_directory({
             "magic": isa.MAGIC, "vocab_size": self.vocab_size, "embedding": start,
-            "stride": self.stride, "program": start + self.stride * self.vocab_size,
+            "stride": self.stride,
         }), self.lanes)
+        return np.concatenate([head, self.embedding[0].header_beats(self.lanes)])
 
     def memory(self) -> Beats:
         """The image memory as the hardware sees it: linear beats, ``uint8 [beats, lanes]``."""
-        return np.concatenate([self.directory_beats, self.embedding_beats, self.program_beats])
+        return np.concatenate([self.directory_beats, self.program_beats, self.embedding_beats])
 
     def _contents(self) -> dict[str, bytes]:
         return {"directory": self.directory_beats.tobytes(),
-                "embedding": self.embedding_beats.tobytes(),
                 "program": self.program_beats.tobytes(),
+                "embedding": self.embedding_beats.tobytes(),
                 "tokenizer": _json(self.tokenizer), "metadata": _json(self.metadata)}
 
     def sections(self) -> list[Section]:
@@ -209,10 +210,12 @@ class Image:
                                    f"{len(content)}")
             beats[section] = np.frombuffer(content, np.uint8).reshape(-1, header["lanes"])
         packets = {}
-        for section, rows in (("embedding", parse_rows),
-                              ("program", lambda stream: [packet for _, packet in parse(stream)])):
+        for section, read_packets in (
+                ("directory", lambda stream: parse_header(stream, header_beats(header["lanes"]))),
+                ("program", lambda stream: [packet for _, packet in parse(stream)]),
+                ("embedding", lambda stream: parse_rows(*packets["directory"][:2], stream))):
             try:
-                packets[section] = tuple(rows(beats[section]))
+                packets[section] = tuple(read_packets(beats[section]))
             except ValueError as error:
                 raise bad(section, str(error)) from None
         texts = {}

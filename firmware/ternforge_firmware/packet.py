@@ -11,8 +11,8 @@ from ternforge import isa
 from ternforge.isa import Function, Opcode, SumOf
 
 __all__ = ["FIELD_ENUMS", "HEADER_BYTES", "Beats", "Packet", "constant_bits", "header_beats",
-           "load", "matvec", "pack_header", "parse", "parse_rows", "payload_beats", "quantise",
-           "vector_fields"]
+           "load", "matvec", "pack_header", "parse", "parse_header", "parse_rows", "payload_beats",
+           "quantise", "vector_fields"]
 
 HEADER_BYTES = isa.HEADER_BITS // 8
 
@@ -218,18 +218,17 @@ def parse(beats: Beats) -> list[tuple[int, Packet]]:
     return packets
 
 
-def parse_rows(beats: Beats) -> list[Packet]:
-    """Packets of an embedding section: one header, then the payload of each row.
+def parse_rows(op: Opcode, fields: dict[str, int], beats: Beats) -> list[Packet]:
+    """Packets of one header whose payloads follow each other.
 
     Raises
     ------
     ValueError
-        If the header or a row is not well-formed; names the row and its beat.
+        If there is no payload, or one is not well-formed; names the row and its beat.
     """
-    op, fields, at = parse_header(beats, 0)
     if not payload_beats(op, fields, beats.shape[1]):
-        raise ValueError(f"its header must be a LOAD of at least one constant, not of {op.name}")
-    rows = []
+        raise ValueError(f"its packets must be LOADs of at least one constant, not {op.name}")
+    rows, at = [], 0
     while at < len(beats):
         try:
             row, end = parse_payload(op, fields, beats, at)

@@ -68,6 +68,14 @@ class CoreConfig:
         return self.lanes > 8
 
     @property
+    def operand_latency(self) -> int:
+        """Cycles from an element's address to its value at the epilogue.
+
+        Where wide beats want a fast clock, a register stands behind the RAM.
+        """
+        return 2 if self.lanes > 8 else 1
+
+    @property
     def max_tiles(self) -> int:
         """Tiles of the longest quantised vector."""
         return -(-self.max_fan_in // self.tile)

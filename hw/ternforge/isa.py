@@ -90,15 +90,14 @@ HEADERS = {
     }),
 }
 
-#: First 16 bytes of the image memory, read at the start of each token. The header of the LOAD packet
-#: that every embedding row is the payload of follows it.
+#: First 16 bytes of the image memory, read at the start of each token. Behind it stand the header of
+#: the LOAD packet that every embedding row is the payload of, then the program, then the rows.
 DIRECTORY = data.StructLayout({
     "magic": 16,
     "vocab_size": 16,
     "embedding": 24,  # beat address of row 0; row t stands at embedding + t * stride
     "stride": 16,     # beats per row
-    "program": 24,    # beat address of the packets that follow the embedding row
-    "reserved": 32,
+    "reserved": 56,
 })
 
 

@@ -205,6 +205,7 @@ void ternforge_peek(Simulation* s, uint32_t address, uint32_t count, int32_t* va
     for (uint32_t k = 0; k < count; ++k) {
         s->top->peek_address = address + k;
         s->tick();
+        s->tick();
         s->top->eval();
         values[k] = sign_extend(s->top->peek_data, 24);
     }

@@ -27,10 +27,11 @@ def test_memory_is_the_words_written_by_hand():
     load = 0x1 | 3 << 5 | 4 << 21 | 2 << 37
     wide = 0x1 | 1 << 4 | 1 << 5 | 8 << 21
     words = [
-        MAGIC | 2 << 16 | 4 << 32 | 1 << 56, 6 << 8,  # 2 tokens at beat 4, 1 beat each; program: 6
-        load, 0, 0x030201, 0xFDFEFF,
+        MAGIC | 2 << 16 | 9 << 32 | 1 << 56, 0,  # 2 tokens at beat 9, 1 beat each
+        load, 0,
         wide, 0, 0x1234,
         0, 0,
+        0x030201, 0xFDFEFF,
     ]
     memory = tiny().memory()
     assert memory.dtype == np.uint8
@@ -42,7 +43,7 @@ def test_directory_is_padded_to_a_wide_beat():
     image = tiny(lanes=40, elements=4)
     memory = image.memory()
     assert memory.shape == (1 + 1 + 2 + 2 + 1, 40)
-    words = MAGIC | 2 << 16 | 2 << 32 | 1 << 56 | 4 << 72
+    words = MAGIC | 2 << 16 | 5 << 32 | 1 << 56
     assert memory[0].tobytes() == words.to_bytes(40, "little")
 
 
@@ -166,29 +167,27 @@ def set_byte(at, value):
     ("directory", set_byte(2, 3),
      ("is malformed in section 'directory' at byte 312: it must agree with the embedding and "
       "program sections")),
-    ("embedding", set_byte(0, 9),
-     "is malformed in section 'embedding' at byte 328: packet opcode must be one of 0 to 3, not 9"),
-    ("embedding", set_byte(0, 0),
-     ("is malformed in section 'embedding' at byte 328: reserved bits of a END header must be 0")),
-    ("embedding", lambda content: bytes(16),
-     ("is malformed in section 'embedding' at byte 328: its header must be a LOAD of at least one "
-      "constant, not of END")),
-    ("embedding", lambda content: b"",
-     ("is malformed in section 'embedding' at byte 328: a header of 2 beats must fit, but 0 are "
+    ("directory", set_byte(16, 9),
+     "is malformed in section 'directory' at byte 312: packet opcode must be one of 0 to 3, not 9"),
+    ("directory", lambda content: content[:16],
+     ("is malformed in section 'directory' at byte 312: a header of 2 beats must fit, but 0 are "
       "left")),
-    ("embedding", lambda content: content[:16],
-     "is malformed in section 'embedding' at byte 328: embedding must have at least one row"),
-    ("embedding", set_byte(16 + 8 + 5, 1),
-     ("is malformed in section 'embedding' at byte 328: row 1 at beat 3: the padding after the "
+    ("directory", lambda content: content[:16] + bytes(16),
+     ("is malformed in section 'embedding' at byte 384: its packets must be LOADs of at least one "
+      "constant, not END")),
+    ("embedding", lambda content: b"",
+     "is malformed in section 'embedding' at byte 384: embedding must have at least one row"),
+    ("embedding", set_byte(8 + 5, 1),
+     ("is malformed in section 'embedding' at byte 384: row 1 at beat 1: the padding after the "
       "constants of LOAD must be 0")),
     ("program", set_byte(1, 0xFF),
-     ("is malformed in section 'program' at byte 360: packet 0 at beat 0: the payload of LOAD must "
+     ("is malformed in section 'program' at byte 344: packet 0 at beat 0: the payload of LOAD must "
       "fit, but it takes 511 beats and 3 are left")),
     ("program", lambda content: content[:-16],
-     ("is malformed in section 'program' at byte 360: program must have one END packet, at its "
+     ("is malformed in section 'program' at byte 344: program must have one END packet, at its "
       "end")),
     ("program", lambda content: content[:-1],
-     ("is malformed in section 'program' at byte 360: its length must be a multiple of lanes=8, "
+     ("is malformed in section 'program' at byte 344: its length must be a multiple of lanes=8, "
       "not 39")),
     ("tokenizer", lambda content: b"{",
      ("is malformed in section 'tokenizer' at byte 400: it must hold JSON: Expecting property name "
@@ -211,14 +210,14 @@ def test_malformed_sections_are_refused_with_valid_sums(section, change, message
     (16, "is malformed in its header at byte 16: the counts must agree with the sections"),
     (20, "is malformed in its header at byte 16: the counts must agree with the sections"),
     (24, "is malformed in its header at byte 16: the counts must agree with the sections"),
-    (28, ("is malformed in its header at byte 10: the sections must be directory, embedding, "
-          "program, tokenizer, metadata")),
+    (28, ("is malformed in its header at byte 10: the sections must be directory, program, "
+          "embedding, tokenizer, metadata")),
     (12, ("is malformed in section 'directory' at byte 312: its length must be a multiple of "
-          "lanes=9, not 16")),
+          "lanes=9, not 32")),
     (14, ("is malformed in its header: CoreConfig.elements must be a power of two that divides "
           "lanes/2=4, not 3")),
-    (128 + 36 + 16, ("is malformed in its header: section 'embedding' must start at byte 328, not "
-                     "329")),
+    (128 + 36 + 16, ("is malformed in its header: section 'program' must start at byte 344, not "
+                     "345")),
 ])
 def test_a_wrong_header_is_refused_with_a_valid_sum(at, message):
     raw = bytearray(tiny(elements=2).to_bytes())

@@ -3,7 +3,6 @@ import random
 import pytest
 
 from ternforge.config import CoreConfig
-from ternforge.core.epilogue import Epilogue
 from ternforge.isa import Function
 from ternforge.numerics import Scale
 from ternforge_sim.bench import simulate
@@ -27,11 +26,14 @@ def run(config: CoreConfig, jobs: list[Job], pauses=(0,), seed=0, in_place=False
     vectors, states = [0] * config.vector_depth, [0] * config.state_depth
 
     async def memories(ctx):
+        read = [(0, 0)] * (config.operand_latency - 1)
         async for _, _, address, state_address, write, state_write in ctx.tick().sample(
                 dut.vector_read_address, dut.state_read_address, dut.vector_write,
                 dut.state_write):
-            ctx.set(dut.vector_read_data, vectors[address])
-            ctx.set(dut.state_read_data, states[state_address])
+            read.append((vectors[address], states[state_address]))
+            vector, state = read.pop(0)
+            ctx.set(dut.vector_read_data, vector)
+            ctx.set(dut.state_read_data, state)
             if write.enable:
                 vectors[write.address] = write.data
             if state_write.enable:
@@ -74,7 +76,7 @@ def run(config: CoreConfig, jobs: list[Job], pauses=(0,), seed=0, in_place=False
                 result.gate += strobes.gate
                 result.residual += strobes.residual
                 if ctx.get(dut.retired):
-                    assert cycle - arrived[retired] == Epilogue.latency(packet.function)
+                    assert cycle - arrived[retired] == dut.latency(packet.function)
                     retired += 1
                 await ctx.tick()
                 cycle += 1
@@ -153,9 +155,10 @@ def expected(jobs: list[Job]) -> list[Result]:
     return [epilogue(*one) for one in jobs]
 
 
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.name.lower())
-def test_function_equals_contract(function):
-    rng, config = random.Random(function.value), CONFIGS["up5k"]
+def test_function_equals_contract(function, config):
+    rng, config = random.Random(function.value), CONFIGS[config]
     jobs = [job(packet, config, rng) for packet in packets(function, rng)]
     assert run(config, jobs) == expected(jobs)
 

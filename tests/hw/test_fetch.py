@@ -19,7 +19,7 @@ CONFIGS = {
     "wide beat": CoreConfig(lanes=40, memory_beats=128, bank_beats=64),
     "single port": CoreConfig(lanes=8, memory_beats=128, single_port_beats=64, bank_beats=64),
 }
-ROWS, STRIDE, EMBEDDING, PROGRAM = 5, 6, 4, 40
+ROWS, STRIDE, EMBEDDING = 5, 6, 60
 
 
 class Memory(wiring.Component):
@@ -51,7 +51,7 @@ class Memory(wiring.Component):
 def image(config: CoreConfig, magic: int = MAGIC) -> list[int]:
     """Directory, then beats that tell their address."""
     directory = DIRECTORY.const({"magic": magic, "vocab_size": ROWS, "embedding": EMBEDDING,
-                                 "stride": STRIDE, "program": PROGRAM, "reserved": 0}).as_value()
+                                 "stride": STRIDE, "reserved": 0}).as_value()
     word = directory.value
     beats = [word >> (config.beat_bits * k) & ((1 << config.beat_bits) - 1)
              for k in range(config.header_beats)]
@@ -93,7 +93,7 @@ def test_tokens_stream_in_order(config, most_pause):
     for token, taken in received:
         row, head = EMBEDDING + STRIDE * token, config.header_beats
         assert taken == [*beats[head:2 * head], *beats[row:row + STRIDE],
-                         *beats[PROGRAM:PROGRAM + 30]]
+                         *beats[2 * head:2 * head + 30]]
     assert len(received) == 3
 
 

@@ -10,10 +10,11 @@ from ternforge.core.vector_ram import VectorRam
 from ternforge_sim.bench import simulate
 
 
-@pytest.mark.parametrize("elements", [1, 2, 4])
-def test_element_and_word_writes_are_read_back(elements):
-    config = CoreConfig(lanes=8, elements=elements, vector_depth=32)
+@pytest.mark.parametrize(("elements", "lanes"), [(1, 8), (2, 8), (4, 8), (1, 40), (4, 40)])
+def test_element_and_word_writes_are_read_back(elements, lanes):
+    config = CoreConfig(lanes=lanes, elements=elements, vector_depth=32)
     dut, rng, mirror, mismatches = VectorRam(config), random.Random(elements), [0] * 32, []
+    elements_read = [0] * (config.operand_latency - 1)  # still on their way
 
     async def bench(ctx):
         for _ in range(300):
@@ -33,7 +34,9 @@ def test_element_and_word_writes_are_read_back(elements):
                 mirror[address] = value
             base = probe - probe % elements
             read = [int(ctx.get(dut.read_word[k])) for k in range(elements)]
-            if (ctx.get(dut.read_element), read) != (before[probe], before[base:base + elements]):
+            elements_read.append(before[probe])
+            expected = elements_read.pop(0), before[base:base + elements]
+            if (ctx.get(dut.read_element), read) != expected:
                 mismatches.append((probe, read))
 
     simulate(dut, bench)

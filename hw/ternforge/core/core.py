@@ -81,7 +81,7 @@ class Core(wiring.Component):
     peek_address : :py:`In(16)`
         Vector element to read while no token is under way.
     peek_data : :py:`Out(signed(24))`
-        Its value, one cycle later.
+        Its value, at most two cycles later.
     status : :py:`Out(status_signature())`
         Counters and flags.
     trace : :py:`Out(trace_signature(config))`
@@ -144,7 +144,7 @@ class Core(wiring.Component):
             sequencer.quantise_streaming.eq(quantiser.streaming),
             sequencer.ratio_valid.eq(quantiser.ratio_valid),
             tile.restart.eq(quantiser.restart), tile.complete.eq(quantiser.complete),
-            tile.tiles.eq(tiles), tile.take.eq(sequencer.tile_take),
+            tile.tiles.eq(tiles), tile.release.eq(sequencer.tile_release),
             sequencer.tile_ready.eq(tile.ready), lanes.codes.eq(tile.codes),
         ]
         connect(m, quantiser.codes_o, tile.codes_i)

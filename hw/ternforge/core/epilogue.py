@@ -59,9 +59,11 @@ class Epilogue(wiring.Component):
     rounded, written, retired           16      19          14       14        12
     ==================================  ======  ==========  =======  ========  ========
 
+    Where operands take two cycles (``config.operand_latency``), everything of the gates comes one
+    cycle later from their argument on.
+
     Rows of a packet must come in the order 0, 1, 2, ...: addresses are counted, not carried along.
-    Both read addresses stand at the next row that is due, from the cycle after ``start`` on; an
-    operand is read in the cycle before it is taken.
+    Both read addresses stand at the next row that is due, from the cycle after ``start`` on.
 
     Operands must lie in their ranges: a bound in 0..32767, a forget gate in 1..32768, the operand
     of MULTIPLY in 16 bits signed.
@@ -91,7 +93,7 @@ class Epilogue(wiring.Component):
     vector_read_address : :py:`Out(16)`
         Element address of the operand.
     vector_read_data : :py:`In(signed(24))`
-        Its value, one cycle later.
+        Its value, ``config.operand_latency`` cycles later.
     state_read_address, state_read_data
         The same for the state RAM, 16 bits.
     vector_write : :py:`Out(element_write())`
@@ -135,20 +137,19 @@ class Epilogue(wiring.Component):
             "saturated": Out(data.StructLayout({"rescale": 1, "gate": 1, "residual": 1})),
         })
 
-    @staticmethod
-    def combine_cycle(function: Function) -> int:
+    def combine_cycle(self, function: Function) -> int:
         """Cycle in which a row meets its operand, counted from its arrival."""
-        argument, gate = _RESCALED + 1, 2 + Activation.silu_latency
+        argument = _RESCALED + 1
+        gate = 1 + self.config.operand_latency + Activation.silu_latency
         return {Function.FORGET: argument + Activation.sigmoid_latency,
                 Function.RECURRENCE: argument + Activation.silu_latency,
                 Function.SILU: argument + Activation.silu_latency,
                 Function.OUTPUT_GATE: gate,
                 Function.MULTIPLY: gate}.get(function, _RESCALED)
 
-    @classmethod
-    def latency(cls, function: Function) -> int:
+    def latency(self, function: Function) -> int:
         """Cycles from a row's arrival to its ``retired``."""
-        return cls.combine_cycle(function) + _FINISH
+        return self.combine_cycle(function) + _FINISH
 
     def elaborate(self, platform):
         m = Module()
@@ -185,12 +186,13 @@ class Epilogue(wiring.Component):
 
         # Which rows stand where: bit k is set k + 1 cycles after a row came.
         taps = {f: self.combine_cycle(f) - 1 for f in Function.__members__.values()}
-        flight, soon = Signal(max(taps.values())), Signal()
+        flight, soon, advance = Signal(max(taps.values())), Signal(), Signal()
         combine, finish = Signal(), Signal(_FINISH)
         with m.Switch(function):
             for f, cycle in taps.items():
                 with m.Case(f):
-                    m.d.comb += soon.eq(flight[cycle - 1])
+                    m.d.comb += [soon.eq(flight[cycle - 1]),
+                                 advance.eq(flight[cycle - self.config.operand_latency])]
         m.d.sync += [flight.eq(Cat(self.row, flight)), combine.eq(soon),
                      finish.eq(Cat(combine, finish))]
         # No row of the packet before is left in flight after its last row has retired.
@@ -220,7 +222,7 @@ class Epilogue(wiring.Component):
                      activation.sigmoid_only.eq(forget)]
 
         # y for the gates, which take it a cycle later than it comes.
-        assert self.combine_cycle(Function.OUTPUT_GATE) == _RESCALED + 2
+        waits = self.combine_cycle(Function.OUTPUT_GATE) - _RESCALED - 2
         raw = Signal(ACTIVATION_BITS, reset_less=True)
         raw_high, raw_low = Signal(reset_less=True), Signal(reset_less=True)
         y = Signal(signed(ACTIVATION_BITS), reset_less=True)
@@ -228,6 +230,10 @@ class Epilogue(wiring.Component):
                      raw_low.eq(clip & sign), y.eq(raw | raw_high.replicate(magnitude_bits))]
         with m.If(raw_low):
             m.d.sync += y[:-1].eq(0)
+        for wait in range(waits):
+            later = Signal(signed(ACTIVATION_BITS), name=f"y_{wait}", reset_less=True)
+            m.d.sync += later.eq(y)
+            y = later
 
         # Take X, C - H, H.
         # Each choice is coded so that it takes one logic cell of four inputs per bit.
@@ -312,9 +318,9 @@ class Epilogue(wiring.Component):
         write = counter("write_row", depth, first, done)
         m.d.comb += [
             self.vector_read_address.eq(counter("vector_row", self.config.vector_depth,
-                                                header.operand, soon)),
+                                                header.operand, advance)),
             self.state_read_address.eq(counter("state_row", self.config.state_depth, header.state,
-                                               Mux(from_state, self.row, soon))),
+                                               Mux(from_state, self.row, advance))),
             self.vector_write.address.eq(write), self.state_write.address.eq(write),
         ]
         return m

@@ -167,14 +167,17 @@ class Quantiser(wiring.Component):
         remaining = Signal(words)
         read_address = Signal(words)
         write_address = Signal(words)
-        valid = Signal(max(9, 6 + largest.latency))
+        last_product = 5 + largest.latency  # bit that counts in the largest value
+        valid = Signal(max(9, last_product + 1))
         m.d.comb += [
             self.constants.ready.eq(run & ~second & remaining.any()),
             issue.eq(run & remaining.any() & (second | self.constants.valid)),
             self.vector_read_address.eq(read_address),
         ]
         drained = Signal()  # no element was on its way a cycle ago
-        m.d.sync += [valid.eq(Cat(issue, valid)), drained.eq(~(issue | valid.any()))]
+        m.d.sync += [valid.eq(Cat(issue, valid)),
+                     drained.eq(~(issue | valid[:last_product].any()
+                                  | second & valid[last_product:].any()))]
         with m.If(issue):
             m.d.sync += [remaining.eq(remaining - 1), read_address.eq(read_address + 1)]
 
@@ -220,7 +223,7 @@ class Quantiser(wiring.Component):
         m.d.comb += [
             self.vector_write.enable.eq(product_valid & (header.codes | loading)),
             self.vector_write.address.eq(write_address),
-            largest.update.eq(valid[5 + largest.latency] & ~second),
+            largest.update.eq(valid[last_product] & ~second),
             self.saturated.product.eq(
                 Mux(product_valid, sum(shifter.saturated for shifter in shifters), 0)),
         ]
@@ -261,8 +264,9 @@ class Quantiser(wiring.Component):
             total_valid = Signal()
             m.d.sync += [total.eq(sum(products)), total_valid.eq(square_valid[-1])]
         m.d.sync += settled.eq(~(z_valid | square_valid.any() | total_valid))
-        with m.If(total_valid):
-            m.d.sync += squares.eq(squares + total)
+        clear_squares = Signal()
+        with m.If(total_valid | clear_squares):
+            m.d.sync += squares.eq(Mux(clear_squares, 0, squares + total))
 
         # Codes. `sign` delays the sign to the product of magnitude and reciprocal.
         for index, shifter in enumerate(shifters):
@@ -304,8 +308,7 @@ class Quantiser(wiring.Component):
                 ]
                 with m.If(scalar.ratio_valid):
                     m.d.comb += [largest.clear.eq(1), self.restart.eq(header.codes)]
-                    with m.If(~keep):
-                        m.d.sync += squares.eq(0)
+                    m.d.comb += clear_squares.eq(~keep)
                     m.next = "PRODUCTS"
             with m.State("PRODUCTS"):
                 m.d.comb += run.eq(1)

@@ -14,8 +14,8 @@ __all__ = ["Sequencer"]
 class Sequencer(wiring.Component):
     """Reads headers from the stream and drives the units, one packet at a time.
 
-    A MATVEC takes one beat per cycle and one cycle per tile to swap the stationary codes, waits
-    for quantiser and scale before the last tile, and ends when its last row has retired. LOAD and
+    A MATVEC takes one beat per cycle while its codes stand, waits for quantiser and scale before the
+    last tile, and ends when its last row has retired. LOAD and
     QUANTISE end when the quantiser is idle, or needs nothing but the vector RAM any more: the tiles
     but the last of the matrix that follows hide the rest.
 
@@ -46,8 +46,8 @@ class Sequencer(wiring.Component):
         Beats of MATVEC payloads with their row and tile marks.
     quantise_busy, quantise_streaming, ratio_valid, scale_valid, tile_ready : :py:`In(1)`
         State of the units.
-    tile_take : :py:`Out(1)`
-        Strobe: swap the stationary codes.
+    tile_release : :py:`Out(1)`
+        Strobe: the stationary codes are needed for the last time.
     retired : :py:`In(1)`
         Strobe: a row has left the epilogue.
     """
@@ -68,7 +68,7 @@ class Sequencer(wiring.Component):
     ratio_valid: Signal
     scale_valid: Signal
     tile_ready: Signal
-    tile_take: Signal
+    tile_release: Signal
     retired: Signal
 
     def __init__(self, config: CoreConfig):
@@ -81,7 +81,7 @@ class Sequencer(wiring.Component):
             "constants": Out(stream.Signature(config.beat_bits)),
             "weights": Out(stream.Signature(DotProduct.beat_layout(config), always_ready=True)),
             "quantise_busy": In(1), "quantise_streaming": In(1), "ratio_valid": In(1),
-            "scale_valid": In(1), "tile_ready": In(1), "tile_take": Out(1), "retired": In(1),
+            "scale_valid": In(1), "tile_ready": In(1), "tile_release": Out(1), "retired": In(1),
         })
 
     def elaborate(self, platform):
@@ -96,16 +96,18 @@ class Sequencer(wiring.Component):
         first_tile, last_tile, last_row = Signal(), Signal(), Signal()
         flight = Signal(6)  # rows between here and the epilogue's end, in fewer stages than that
         scaled = Signal()
+        permitted = Signal()  # quantiser and scale are through: the last tile may begin
         issue, leaves = Signal(), Signal()
         m.d.comb += [self.header.eq(header), self.packet.eq(packet),
                      self.constants.payload.eq(self.i.payload)]
-        # A tile is taken no earlier than the cycle after its predecessor's last beat was issued,
-        # and shows a cycle later: a register here does not mix beats of one with codes of the next.
+        # What goes to the lanes, in one cycle; wide beats have a register on their way.
         domain = m.d.sync if config.registers_beats else m.d.comb
-        domain += [self.weights.valid.eq(issue), self.weights.p.data.eq(self.i.payload),
+        domain += [self.tile_release.eq(issue & last_row), self.weights.valid.eq(issue), self.weights.p.data.eq(self.i.payload),
                    self.weights.p.first.eq(first_tile), self.weights.p.last.eq(last_tile),
                    self.weights.p.end.eq(last_row)]
         m.d.comb += leaves.eq(issue & last_tile)
+        m.d.sync += permitted.eq(~self.quantise_busy &
+                                 (~matvec.scaled | scaled & self.scale_valid))
         with m.If(leaves ^ self.retired):
             m.d.sync += flight.eq(Mux(leaves, flight + 1, flight - 1))
 
@@ -123,7 +125,9 @@ class Sequencer(wiring.Component):
                         m.d.sync += taken.eq(0)
                         m.next = "DISPATCH"
             with m.State("DISPATCH"):
-                m.d.sync += [tiles.eq(matvec.tiles), first_tile.eq(1)]
+                m.d.sync += [tiles.eq(matvec.tiles), first_tile.eq(1),
+                             last_tile.eq(matvec.tiles == 1), rows.eq(matvec.rows),
+                             last_row.eq(matvec.rows == 1)]
                 with m.Switch(opcode):
                     with m.Case(Opcode.LOAD.value, Opcode.QUANTISE.value):
                         with m.If(~self.quantise_busy):
@@ -131,8 +135,8 @@ class Sequencer(wiring.Component):
                             m.next = "QUANTISE"
                     with m.Case(Opcode.MATVEC.value):
                         m.d.comb += self.matvec_start.eq(1)
-                        m.d.sync += scaled.eq(0)
-                        m.next = "TILE"
+                        m.d.sync += [scaled.eq(0), permitted.eq(0)]
+                        m.next = "ROWS"
                     with m.Default():
                         m.d.comb += self.done.eq(1)
                         m.next = "IDLE"
@@ -142,30 +146,27 @@ class Sequencer(wiring.Component):
                 with m.If(~self.quantise_busy | self.quantise_streaming):
                     m.d.sync += packet.eq(packet + 1)
                     m.next = "HEADER"
-            with m.State("TILE"):
-                m.d.sync += [rows.eq(matvec.rows), last_row.eq(matvec.rows == 1),
-                             last_tile.eq(tiles == 1)]
-                with m.If(self.tile_ready):
-                    m.d.comb += self.tile_take.eq(1)
-                    m.next = "ROWS"
             with m.State("ROWS"):
                 go = Signal()
-                m.d.comb += [go.eq(~last_tile | ~self.quantise_busy &
-                                   (~matvec.scaled | scaled & self.scale_valid)),
+                stands = self.tile_ready
+                if config.registers_beats:  # released, but it does not show yet
+                    stands &= ~self.tile_release
+                m.d.comb += [go.eq(stands & (~last_tile | permitted)),
                              self.i.ready.eq(go), issue.eq(go & self.i.valid)]
                 with m.If(issue):
                     m.d.sync += [rows.eq(rows - 1), last_row.eq(rows == 2)]
                     with m.If(last_row):
-                        m.d.sync += [tiles.eq(tiles - 1), first_tile.eq(0)]
-                        m.next = "TILE"
+                        m.d.sync += [tiles.eq(tiles - 1), first_tile.eq(0),
+                                     last_tile.eq(tiles == 2), rows.eq(matvec.rows),
+                                     last_row.eq(matvec.rows == 1)]
                         with m.If(last_tile):
                             m.next = "DRAIN"
             with m.State("DRAIN"):
-                with m.If(flight == 0):
+                with m.If((flight == 0) | (flight == 1) & self.retired):
                     m.d.sync += packet.eq(packet + 1)
                     m.next = "HEADER"
 
-        running = fsm.ongoing("TILE") | fsm.ongoing("ROWS") | fsm.ongoing("DRAIN")
+        running = fsm.ongoing("ROWS") | fsm.ongoing("DRAIN")
         m.d.comb += self.matvec.eq(running)
         m.d.comb += self.scale_start.eq(running & matvec.scaled & ~scaled & self.ratio_valid)
         with m.If(self.scale_start):

@@ -14,7 +14,7 @@ __all__ = ["StateRam"]
 class StateRam(wiring.Component):
     """``state_depth`` states of 16 bits; one read and one write per cycle.
 
-    Read data stands one cycle after the address. There is no KV cache: this is all that a sequence
+    Read data stands ``config.operand_latency`` cycles after the address. There is no KV cache: this is all that a sequence
     carries from token to token (spec, section 7).
 
     Parameters
@@ -27,7 +27,7 @@ class StateRam(wiring.Component):
     read_address : :py:`In(16)`
         State address.
     read_data : :py:`Out(signed(16))`
-        State, one cycle later.
+        State, ``config.operand_latency`` cycles later.
     write : :py:`In(element_write(16))`
         Write port.
     """
@@ -49,8 +49,10 @@ class StateRam(wiring.Component):
                                                depth=self.config.state_depth,
                                                attrs={"no_rw_check": 1})
         read, write = ram.read_port(), ram.write_port()
+        domain = m.d.sync if self.config.operand_latency > 1 else m.d.comb
+        domain += self.read_data.eq(read.data)
         m.d.comb += [
-            read.addr.eq(self.read_address), self.read_data.eq(read.data),
+            read.addr.eq(self.read_address),
             write.addr.eq(self.write.address), write.data.eq(self.write.data),
             write.en.eq(self.write.enable),
         ]

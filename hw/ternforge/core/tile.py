@@ -1,10 +1,11 @@
-"""Stationary codes of the lanes: code memory, shadow and active register."""
+"""Stationary codes of the lanes: code memory and the register that the lanes see."""
 
 from amaranth import *
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ternforge.config import CoreConfig
+from ternforge.trits import TRITS_PER_BYTE
 
 __all__ = ["TileBuffer"]
 
@@ -12,10 +13,10 @@ __all__ = ["TileBuffer"]
 class TileBuffer(wiring.Component):
     """Hold a quantised vector and lay out its tiles for the lanes, one after the other.
 
-    Codes are stored as they come. A loader copies tile after tile, round robin from tile 0, into
-    a shadow register, ``elements`` codes per cycle, as soon as they are stored; :py:`take` swaps
-    the shadow in. A tile is ready ``tile // elements + 2`` cycles after the take before, or
-    two cycles after its last code came.
+    Codes are stored as they come, ``lanes`` to a word, so that five words make a tile. A loader
+    copies tile after tile, round robin from tile 0, into the register, a word per cycle: the first
+    one after :py:`restart` as its codes come, every other one once the tile before is released.
+    A tile is ready 5 cycles after that release, or two cycles after its last code came.
 
     Parameters
     ----------
@@ -27,17 +28,17 @@ class TileBuffer(wiring.Component):
     restart : :py:`In(1)`
         Strobe: forget all codes and start over with tile 0. Wins over everything else.
     tiles : :py:`In(8)`
-        Tiles of the vector, 1 to ``max_tiles``. Held from ``restart`` on.
+        Tiles of the vector, 1 to ``max_tiles``. Held from the cycle after ``restart`` on.
     codes_i : :py:`In(stream.Signature(data.ArrayLayout(signed(8), elements), always_ready=True))`
         Codes in order, lowest index first.
     complete : :py:`In(1)`
         Strobe, with the last code or later: no more will come. What lies beyond is undefined.
     ready : :py:`Out(1)`
-        A tile stands in the shadow. Falls in the cycle after ``take``.
-    take : :py:`In(1)`
-        Strobe, only while ``ready``: the tile appears on ``codes`` in the next cycle.
+        All of a tile stands on ``codes``. Falls in the cycle after ``release``.
+    release : :py:`In(1)`
+        Strobe, only while ``ready``: the tile is needed in this cycle for the last time.
     codes : :py:`Out(data.ArrayLayout(signed(8), config.tile))`
-        The tile taken last. ``restart`` leaves it alone.
+        The tile; changes word by word while it is not ready.
     """
 
     restart: Signal
@@ -45,7 +46,7 @@ class TileBuffer(wiring.Component):
     codes_i: stream.Interface
     complete: Signal
     ready: Signal
-    take: Signal
+    release: Signal
     codes: data.View
 
     def __init__(self, config: CoreConfig):
@@ -59,75 +60,76 @@ class TileBuffer(wiring.Component):
                                            always_ready=True)),
             "complete": In(1),
             "ready": Out(1),
-            "take": In(1),
+            "release": In(1),
             "codes": Out(data.ArrayLayout(signed(8), config.tile)),
         })
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        words = config.tile // config.elements  # of one tile
+        bits = 8 * config.lanes  # of a word
+        groups = config.lanes // config.elements  # writes to a word
+        words = TRITS_PER_BYTE  # to a tile
         depth = config.max_tiles * words
         # A read that collides with a write is never used: spare the logic that would order them.
-        m.submodules.ram = ram = memory.Memory(shape=8 * config.elements, depth=depth, init=[],
+        m.submodules.ram = ram = memory.Memory(shape=unsigned(bits), depth=depth, init=[],
                                                attrs={"no_rw_check": 1})
-        write = ram.write_port()
+        write = ram.write_port(granularity=8 * config.elements)
         read = ram.read_port()
 
         # Writer.
-        written = Signal(range(depth + 1))
+        written = Signal(range(depth + 1))  # full words
+        group = Signal(range(groups))
         complete = Signal()
         m.d.comb += [
             write.addr.eq(written),
-            write.data.eq(self.codes_i.p),
-            write.en.eq(self.codes_i.valid),
+            write.data.eq(self.codes_i.payload.as_value().replicate(groups)),
+            write.en.eq(self.codes_i.valid << group),
         ]
         with m.If(self.codes_i.valid):
-            m.d.sync += written.eq(written + 1)
+            m.d.sync += group.eq(group + 1)
+            with m.If(group == groups - 1):
+                m.d.sync += [group.eq(0), written.eq(written + 1)]
         with m.If(self.complete):
             m.d.sync += complete.eq(1)
 
-        # Loader. `read` never passes `written` before the vector is complete, so that "differs
-        # from" means "is less than".
+        # Loader. `address` never passes `written` before the vector is complete, so that "differs
+        # from" means "is less than". A word that was read waits at the read port.
         address = Signal(range(depth + 1))
-        word = Signal(range(words))
-        tile = Signal(range(config.max_tiles))
-        filled = Signal()  # all words of the shadow are on their way
-        fetch = Signal()
-        shift = Signal()  # a word comes out of the memory; a stale one is shifted out again
+        address_word, tile = Signal(range(words)), Signal(range(max(2, config.max_tiles)))
+        waiting, load, fetch = Signal(), Signal(), Signal()
+        word = Signal(range(words))  # to be loaded next
         m.d.comb += [
-            read.addr.eq(address),
-            fetch.eq(~filled & (complete | (address != written))),
+            load.eq(waiting & (~self.ready | self.release)),
+            fetch.eq((~waiting | load) & (complete | (address != written))),
+            read.addr.eq(address), read.en.eq(fetch),
         ]
-        m.d.sync += [
-            shift.eq(fetch),
-            self.ready.eq(filled),
-        ]
+        m.d.sync += waiting.eq(fetch | waiting & ~load)
         with m.If(fetch):
-            m.d.sync += [word.eq(word + 1), address.eq(address + 1)]
-            with m.If(word == words - 1):
-                m.d.sync += [word.eq(0), filled.eq(1), tile.eq(tile + 1)]
+            m.d.sync += [address_word.eq(address_word + 1), address.eq(address + 1)]
+            with m.If(address_word == words - 1):
+                m.d.sync += [address_word.eq(0), tile.eq(tile + 1)]
                 with m.If(tile == (self.tiles - 1)[:len(tile)]):
                     m.d.sync += [tile.eq(0), address.eq(0)]
-        with m.If(self.take):
-            m.d.sync += [filled.eq(0), self.ready.eq(0)]
+        with m.If(self.release):
+            m.d.sync += self.ready.eq(0)
+        with m.If(load):
+            m.d.sync += word.eq(word + 1)
+            with m.If(word == words - 1):
+                m.d.sync += [word.eq(0), self.ready.eq(1)]
+            for index in range(words):
+                with m.If(word == index):
+                    m.d.sync += self.codes.as_value()[index * bits:(index + 1) * bits].eq(read.data)
         with m.If(self.restart):
             m.d.sync += [
                 written.eq(0),
+                group.eq(0),
                 complete.eq(0),
                 address.eq(0),
-                word.eq(0),
+                address_word.eq(0),
                 tile.eq(0),
-                filled.eq(0),
+                waiting.eq(0),
+                word.eq(0),
                 self.ready.eq(0),
             ]
-
-        # Shadow: a shift register, so that nothing selects; code 0 ends up lowest.
-        shadow = Signal(8 * config.tile, reset_less=True)
-        active = Signal(8 * config.tile, reset_less=True)
-        with m.If(shift):
-            m.d.sync += shadow.eq(Cat(shadow, read.data)[8 * config.elements:])
-        with m.If(self.take):
-            m.d.sync += active.eq(shadow)
-        m.d.comb += self.codes.eq(active)
         return m

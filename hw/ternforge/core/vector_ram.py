@@ -28,8 +28,9 @@ def element_write(bits: int = VECTOR_BITS) -> data.StructLayout:
 class VectorRam(wiring.Component):
     """``vector_depth`` elements in ``elements`` banks.
 
-    One read and one write per cycle. Read data stands one cycle after the address; no unit
-    uses what it reads in the cycle of a write to the same word, so that is left open.
+    One read and one write per cycle. A word stands one cycle after its address, an element
+    ``config.operand_latency`` cycles after it; no unit uses what it reads in the cycle of a write
+    to the same word, so that is left open.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ class VectorRam(wiring.Component):
     read_word : :py:`Out(vector_word(config))`
         The word that holds it, one cycle later.
     read_element : :py:`Out(signed(24))`
-        The element itself, one cycle later.
+        The element itself, ``config.operand_latency`` cycles later.
     word : :py:`In(word_write(config))`
         Writes whole words; goes before ``element``.
     element : :py:`In(element_write())`
@@ -71,7 +72,8 @@ class VectorRam(wiring.Component):
         depth = -(-self.config.vector_depth // count)
         selected = Signal(range(max(count, 2)))
         m.d.sync += selected.eq(self.read_address[:low])
-        m.d.comb += self.read_element.eq(self.read_word[selected])
+        domain = m.d.sync if self.config.operand_latency > 1 else m.d.comb
+        domain += self.read_element.eq(self.read_word[selected])
         for index in range(count):
             bank = memory.Memory(shape=signed(VECTOR_BITS), depth=depth, init=[],
                                  attrs={"no_rw_check": 1})

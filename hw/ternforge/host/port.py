@@ -198,7 +198,13 @@ class HostPort(wiring.Component):
             self.peek_address.eq(Cat(~rest[2:7], body[5:16])),
             self.write.address.eq(body[:24]), self.write.data.eq(body[24:]),
         ]
-        payload, ready = self._payload(m, code, rest, token, fresh)
+        # A write goes out in the cycle after its request; `body` still stands then.
+        m.d.sync += self.write.enable.eq(0)
+        # A byte of the payload is chosen while the one before it still pauses.
+        chosen, known = self._payload(m, code, rest, token, fresh)
+        payload, ready, held = Signal(8), Signal(), Signal()
+        m.d.sync += [payload.eq(chosen), held.eq(known)]
+        m.d.comb += ready.eq(known & held)
         m.d.sync += pause.eq(Mux(sent, 0, Mux(pause == 3, 3, pause + 1)))
 
         def send(byte, then: str):
@@ -232,7 +238,7 @@ class HostPort(wiring.Component):
                             with m.Case(Command.INFO):
                                 m.d.sync += rest.eq(len(self._info))
                             with m.Case(Command.WRITE):
-                                m.d.comb += self.write.enable.eq(1)
+                                m.d.sync += self.write.enable.eq(1)
                             with m.Case(Command.RESET):
                                 m.d.sync += start_of_sequence.eq(1)
                             with m.Case(Command.STEP):

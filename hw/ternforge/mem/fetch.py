@@ -16,8 +16,9 @@ class Fetch(wiring.Component):
 
     After ``start`` it reads the directory, then the header of the embedding rows, then the row of
     ``token``, then the program from its first beat on, without end. ``stop`` drops what was read
-    ahead. One beat per cycle while ``o.ready`` is high, but for 19 cycles between header and row;
-    the first beat comes about ``2 * latency + header_beats + 4`` cycles after ``start``.
+    ahead. One beat per cycle while ``o.ready`` is high, but for up to 18 cycles between header and
+    row, one for each bit of the token; the first beat comes about
+    ``2 * latency + header_beats + 4`` cycles after ``start``.
 
     Parameters
     ----------
@@ -68,24 +69,26 @@ class Fetch(wiring.Component):
         m.submodules.queue = queue = BlockQueue(self.config.beat_bits, depth)
 
         # Requests: a read is issued only if its beat will find room in the queue.
+        head = self.config.header_beats
         issue = Signal()
         flight = Signal(self.latency)  # reads under way, oldest in the top bit
         credits = Signal(range(depth), init=depth - 1)
-        address, base, addend = Signal(bits), Signal(bits), Signal(bits)
+        address, addend = Signal(bits), Signal(bits)
         pop = Signal()
         m.d.comb += [
             self.read_address.eq(address), pop.eq(queue.o.valid & queue.o.ready),
-            queue.data.eq(self.read_data), queue.write.eq(flight[-1]),
-            base.eq(address), addend.eq(issue),
+            queue.data.eq(self.read_data), queue.write.eq(flight[-1]), addend.eq(issue),
         ]
         m.d.sync += [flight.eq(Cat(issue, flight)), credits.eq(credits - issue + pop),
-                     address.eq(base + addend)]
+                     address.eq(address + addend)]
 
+        # A row is not longer than the vector RAM.
+        row_bits = (2 * self.config.vector_depth // self.config.lanes).bit_length()
         directory = Signal(DIRECTORY)
-        token = Signal(16)
-        step = Signal(range(len(token)))
-        remaining = Signal(bits)
-        taken = Signal(range(self.config.header_beats + 1))
+        factor = Signal(len(self.token))  # bits of the token that were not yet looked at
+        multiple = Signal(bits)  # the stride times two to the number of those that were
+        remaining = Signal(range(max(head, 1 << row_bits)))
+        taken = Signal(range(head + 1))
         available = Signal()
         m.d.comb += available.eq(credits != 0)
         with m.If(issue):
@@ -94,44 +97,40 @@ class Fetch(wiring.Component):
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
+                m.d.sync += [address.eq(0), factor.eq(self.token), taken.eq(0), remaining.eq(head)]
                 with m.If(self.start):
-                    m.d.sync += [address.eq(0), token.eq(self.token), taken.eq(0),
-                                 remaining.eq(self.config.header_beats)]
                     m.next = "DIRECTORY"
             with m.State("DIRECTORY"):
-                m.d.comb += [issue.eq(available & (remaining != 0)), queue.o.ready.eq(1)]
+                m.d.comb += [issue.eq(available & remaining.any()), queue.o.ready.eq(1)]
                 with m.If(queue.o.valid):
                     gather(m, directory.as_value(), queue.o.payload, taken)
                     m.d.sync += taken.eq(taken + 1)
-                with m.If(taken == self.config.header_beats):
+                with m.If(taken == head):
                     m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += [step.eq(0), remaining.eq(self.config.header_beats)]
+                m.d.sync += remaining.eq(head)
                 m.next = "HEADER"
-                with m.If((directory.magic != MAGIC) | (token >= directory.vocab_size)):
+                with m.If((directory.magic != MAGIC) | (factor >= directory.vocab_size)):
                     m.next = "FAULT"
             with m.State("HEADER"):
-                m.d.comb += issue.eq(available & ~self.stop)
-                with m.If(self.stop):
-                    m.next = "FLUSH"
-                with m.Elif(issue & (remaining == 1)):
-                    m.d.sync += address.eq(0)
-                    m.next = "MULTIPLY"
-            with m.State("MULTIPLY"):  # token * stride, a bit of the token per cycle
-                m.d.comb += [base.eq(address << 1), addend.eq(Mux(token[-1], directory.stride, 0))]
-                m.d.sync += [token.eq(token << 1), step.eq(step + 1)]
-                with m.If(step == len(token) - 1):
-                    m.next = "ADDRESS"
-            with m.State("ADDRESS"):
-                m.d.comb += addend.eq(directory.embedding)
-                m.d.sync += remaining.eq(directory.stride)
-                m.next = "EMBEDDING"
+                m.d.comb += issue.eq(available)
+                with m.If(issue & (remaining == 1)):
+                    m.next = "ROW"
+            with m.State("ROW"):
+                m.d.sync += [address.eq(directory.embedding), multiple.eq(directory.stride),
+                             remaining.eq(directory.stride)]
+                m.next = "MULTIPLY"
+            with m.State("MULTIPLY"):  # address + token * stride, a bit of the token per cycle
+                m.d.comb += addend.eq(multiple & factor[0].replicate(bits))
+                m.d.sync += [factor.eq(factor >> 1), multiple.eq(multiple << 1)]
+                with m.If(~factor.any()):
+                    m.next = "EMBEDDING"
             with m.State("EMBEDDING"):
                 m.d.comb += issue.eq(available & ~self.stop)
                 with m.If(self.stop):
                     m.next = "FLUSH"
                 with m.Elif(issue & (remaining == 1)):
-                    m.d.sync += address.eq(directory.program)
+                    m.d.sync += address.eq(2 * head)
                     m.next = "PROGRAM"
             with m.State("PROGRAM"):
                 m.d.comb += issue.eq(available & ~self.stop)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from amaranth import *
 from amaranth.lib import data, memory, wiring
@@ -78,7 +80,7 @@ class OnChipMemory(wiring.Component):
                              f"not {len(init)}")
         self.config, self.init, self.banks = config, tuple(init), banks_of(config)
         self.registered = len(self.banks) > 2
-        self.latency = 3 if self.registered else 1
+        self.latency = 2 + _levels(len(self.banks)) if self.registered else 1
         width = config.beat_bits
         super().__init__({
             "read_address": In(24), "read_data": Out(width), "write": In(memory_write(width)),
@@ -116,13 +118,18 @@ class OnChipMemory(wiring.Component):
             return m
         hits = Signal(len(outputs))
         m.d.sync += hits.eq(Cat(hit for hit, _ in outputs))
-        masked = [Mux(hits[k], word, 0) for k, (_, word) in enumerate(outputs)]
-        while len(masked) > 1:
-            masked = [a | b for a, b in zip(masked[::2], [*masked[1::2], 0], strict=False)]
-        if self.registered:
-            m.d.sync += self.read_data.eq(masked[0])
-        else:
-            m.d.comb += self.read_data.eq(masked[0])
+        words = [Mux(hits[k], word, 0) for k, (_, word) in enumerate(outputs)]
+        arity = 2  # of words and their masks; then words alone
+        while len(words) > 1:
+            joined = []
+            for group in (words[k:k + arity] for k in range(0, len(words), arity)):
+                word = Signal(self.config.beat_bits, name=f"word_{len(words)}_{len(joined)}",
+                              reset_less=True)
+                domain = m.d.sync if self.registered else m.d.comb
+                domain += word.eq(reduce(or_, group))
+                joined.append(word)
+            words, arity = joined, 4
+        m.d.comb += self.read_data.eq(words[0])
         return m
 
     @staticmethod
@@ -133,6 +140,27 @@ class OnChipMemory(wiring.Component):
     def _hit(self, address: Value, index: int) -> Value:
         """Whether ``address`` lies in a bank; the last also takes what lies behind it."""
         bank = self.banks[index]
-        above = address >= bank.start if bank.start else C(1)
+        if self._aligned(bank) and bank.depth & (bank.depth - 1) == 0 and index < len(
+                self.banks) - 1:
+            low = bank.depth.bit_length() - 1
+            return address[low:] == bank.start >> low
+        above = _reaches(address, bank.start)
         return above if index == len(self.banks) - 1 else (
-            above & (address < bank.start + bank.depth))
+            above & ~_reaches(address, bank.start + bank.depth))
+
+
+def _levels(words: int) -> int:
+    """Registers on the way of a word of so many: joined by twos, then by fours."""
+    levels, words = 1, -(-words // 2)
+    while words > 1:
+        levels, words = levels + 1, -(-words // 4)
+    return levels
+
+
+def _reaches(address: Value, start: int) -> Value:
+    """``address >= start``, without a carry chain where ``start`` is a power of two."""
+    if not start:
+        return C(1)
+    if start & (start - 1):
+        return address >= start
+    return address[start.bit_length() - 1:].any()

@@ -12,7 +12,8 @@ class BlockQueue(wiring.Component):
 
     One write and one read per cycle. A payload can be taken two cycles after it was written. Unlike
     ``amaranth.lib.fifo.SyncFIFOBuffered`` it never forwards a write to the read port, which costs a
-    register and a multiplexer per bit on RAM that does not do so by itself.
+    register and a multiplexer per bit on RAM that does not do so by itself; and ``ready`` only
+    enables that port, whose address stands in a register.
 
     Parameters
     ----------
@@ -46,12 +47,14 @@ class BlockQueue(wiring.Component):
         m.submodules.ram = ram = memory.Memory(shape=self.width, depth=self.depth, init=[],
                                                attrs={"no_rw_check": 1})
         read, write = ram.read_port(), ram.write_port()
-        first, following, end = (Signal(range(self.depth)) for _ in range(3))
+        first, end = Signal(range(self.depth)), Signal(range(self.depth))
+        free, fetch = Signal(), Signal()  # the read port's output is not, or no longer, needed
         m.d.comb += [
-            following.eq(first + (self.o.valid & self.o.ready)),
-            read.addr.eq(following), self.o.payload.eq(read.data),
+            free.eq(~self.o.valid | self.o.ready), fetch.eq(free & (first != end)),
+            read.addr.eq(first), read.en.eq(free), self.o.payload.eq(read.data),
             write.addr.eq(end), write.data.eq(self.data), write.en.eq(self.write),
         ]
-        m.d.sync += [first.eq(following), end.eq(end + self.write),
-                     self.o.valid.eq(following != end)]
+        m.d.sync += [first.eq(first + fetch), end.eq(end + self.write)]
+        with m.If(free):
+            m.d.sync += self.o.valid.eq(fetch)
         return m

@@ -64,7 +64,7 @@ class Surroundings:
         self.started: list[tuple[Opcode, int, int]] = []  # kind, header, number
         self.constants: list[list[int]] = []
         self.weights: list[tuple[int, int, int, int]] = []
-        self.takes = self.scales = 0
+        self.releases = self.scales = 0
         self.finished = False
 
     def _some(self) -> int:
@@ -87,10 +87,10 @@ class Surroundings:
                      quantise_streaming=due == 0 and streaming > 0,
                      tile_ready=tile_ready, ratio_valid=ratio_valid, scale_valid=scale_valid,
                      retired=retire)
-            *starts, header, number, valid, beat, weighs, weight, take, scale, done = (
+            *starts, header, number, valid, beat, weighs, weight, release, scale, done = (
                 await unit.tick("quantise_start", "matvec_start", "header",
                                 "packet", "constants_valid", "constants_payload",
-                                "weights_valid", "weights_payload", "tile_take", "scale_start",
+                                "weights_valid", "weights_payload", "tile_release", "scale_start",
                                 "done"))
             wait -= wait > 0
             tile_wait -= tile_wait > 0
@@ -115,9 +115,10 @@ class Surroundings:
             if valid and ready:
                 self.constants[-1].append(beat)
                 due, wait = due - 1, self._some()
-            if take:
-                assert tile_ready
-                self.takes += 1
+            assert not (weighs and not tile_ready)
+            if release:
+                assert weighs
+                self.releases += 1
                 tile_wait = 1 + self._some()
             if scale:
                 assert ratio_valid
@@ -167,5 +168,5 @@ async def packets_run_in_order(dut, name: str, idle: int, slow: int):
             (job.beats[tile * job.rows + row], tile == 0, tile == job.tiles - 1,
              row == job.rows - 1)
             for job in matrices for tile in range(job.tiles) for row in range(job.rows)]
-        assert around.takes == sum(job.tiles for job in matrices)
+        assert around.releases == sum(job.tiles for job in matrices)
         assert around.scales == sum(job.scaled for job in matrices)
