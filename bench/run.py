@@ -73,7 +73,7 @@ def measure(core: CoreConfig, image: Image, tokens: int) -> dict[str, Any]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Benchmarks: cycles of a token, speed of simulator and integer model.")
+    parser = argparse.ArgumentParser(description="Cycles of a token, speed of the simulators.")
     parser.add_argument("--model", action="append", choices=CASES, help="only this one")
     parser.add_argument("--tokens", type=int, default=200, help="tokens to time")
     parser.add_argument("-o", "--output", type=Path,

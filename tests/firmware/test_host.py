@@ -308,7 +308,7 @@ def test_images_that_do_not_fit_are_refused(program):
     with pytest.raises(ImageError) as error:
         board.load(lower(program, CoreConfig(lanes=8)))
     assert str(error.value) == ("image 'image' is packed for a core with lanes=8 and elements=1, "
-                                "not lanes=4 and elements=2")
+                                "not lanes=4 and elements=2; it would fit icebreaker")
     with pytest.raises(HostError) as error:
         board.load([bytes(4), bytes(3)])
     assert str(error.value) == ("the image is packed for a core with lanes=3, but the one on board "

@@ -8,6 +8,7 @@ import pytest
 
 from ternforge.config import CoreConfig
 from ternforge.isa import MAGIC, Opcode
+from ternforge.presets import core_preset
 from ternforge_firmware import image as module
 from ternforge_firmware import packet
 from ternforge_firmware.image import SECTIONS, Image, ImageError, read, write_mem
@@ -266,7 +267,7 @@ def test_another_core_is_refused(image, core, tmp_path):
     with pytest.raises(ImageError) as error:
         read(path, CoreConfig(lanes=40, elements=4))
     assert str(error.value) == (f"image '{path}' is packed for a core with lanes=8 and elements=2, "
-                                "not lanes=40 and elements=4")
+                                "not lanes=40 and elements=4; it fits no board")
 
 
 @pytest.mark.parametrize("what", ["vector_depth", "state_depth", "max_rows", "max_fan_in",
@@ -278,7 +279,20 @@ def test_a_core_that_is_too_small_is_refused(image, core, what):
     with pytest.raises(ImageError) as error:
         image.check_core(replace(core, **{what: need - 2}), "model.tfi")
     assert str(error.value) == (f"image 'model.tfi' needs {what}={need}, 2 more than the core's "
-                                f"{need - 2}")
+                                f"{need - 2}; it fits no board")
+
+
+def test_a_board_that_would_do_is_named(program):
+    image = lower(program, core_preset("icebreaker"))
+    with pytest.raises(ImageError) as error:
+        image.check_core(core_preset("ulx3s-85f"))
+    assert str(error.value) == ("image 'image' is packed for a core with lanes=8 and elements=1, "
+                                "not lanes=40 and elements=4; it would fit icebreaker")
+    with pytest.raises(ImageError) as error:
+        image.check_core(replace(core_preset("icebreaker"), memory_beats=8, single_port_beats=0))
+    beats = len(image.memory())
+    assert str(error.value) == (f"image 'image' needs memory_beats={beats}, {beats - 8} more than "
+                                "the core's 8; it would fit icebreaker")
 
 
 def test_mem_file_has_the_last_byte_first(image, tmp_path):

@@ -114,20 +114,21 @@ def test_damaged_frames_do_nothing_and_the_next_one_is_heard():
         damaged.append(bytes(spoilt))
     damaged += [good[:n] for n in range(1, len(good))]
     damaged += [rng.randbytes(40).replace(bytes([SYNC]), b"") for _ in range(4)]
-    for spoilt in damaged:
-        bench = Bench(LANES8, timeout=256)
-        info = reply(Command.INFO, 9, pack(INFO, info_values(LANES8)))
-        seen: list[Frame] = []
+    info = reply(Command.INFO, 9, pack(INFO, info_values(LANES8)))
+    heard: list[list[Frame]] = []
 
-        def listen(transport, spoilt=spoilt, seen=seen):
+    def listen(transport):
+        deframer = Deframer()
+        for spoilt in damaged:
             transport.write(spoilt)
-            deframer = Deframer()
-            seen += deframer.feed(transport.read(0.2))  # longer than the timeout
+            seen = list(deframer.feed(transport.read(0.2)))  # longer than the timeout
             transport.write(request(Command.INFO, 9))
             while content := transport.read(0.1):
                 seen += deframer.feed(content)
+            heard.append(seen)
 
-        assert run_driver(bench, listen) == {}, spoilt.hex()
+    assert run_driver(Bench(LANES8, timeout=256), listen) == {}
+    for spoilt, seen in zip(damaged, heard, strict=True):
         assert seen[-1].to_bytes() == info, spoilt.hex()
         assert all(frame.code >= REPLY | REFUSED for frame in seen[:-1]), spoilt.hex()
 

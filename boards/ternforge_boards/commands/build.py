@@ -47,6 +47,8 @@ def build(
         tool_version(tool)  # before minutes of other work
     packed = open_image(board, model, image)
     folder = out or Path("build") / f"{record.name}-{packed.model}"
+    if folder.exists() and not folder.is_dir():  # as well before minutes of work
+        raise UserError(f"cannot write the folder {str(folder)!r}: a file has that name")
     console = Console(stderr=True, quiet=as_json)
     with console.status("generating Verilog ..."):
         design = make_design(record, packed, clock)
