@@ -49,8 +49,8 @@ def _header(fields: dict) -> data.StructLayout:
     return data.StructLayout({**fields, "reserved": HEADER_BITS - used})
 
 
-#: Header layouts by opcode, fields from bit 0 up. ``op`` comes first in each. One unit runs LOAD and
-#: QUANTISE: a LOAD header read as QUANTISE has the same fields, no codes and nothing to sum.
+#: Header layouts by opcode, fields from bit 0 up. ``op`` comes first in each. One unit runs LOAD
+#: and QUANTISE: a LOAD header read as QUANTISE has the same fields, no codes and nothing to sum.
 HEADERS = {
     Opcode.END: _header({"op": Opcode}),
     Opcode.LOAD: _header({
@@ -90,8 +90,8 @@ HEADERS = {
     }),
 }
 
-#: First 16 bytes of the image memory, read at the start of each token. Behind it stand the header of
-#: the LOAD packet that every embedding row is the payload of, then the program, then the rows.
+#: First 16 bytes of the image memory, read at the start of each token. Behind it stand the header
+#: of the LOAD packet that every embedding row is the payload of, then the program, then the rows.
 DIRECTORY = data.StructLayout({
     "magic": 16,
     "vocab_size": 16,

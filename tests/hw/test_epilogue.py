@@ -20,8 +20,9 @@ Job = tuple[Packet, list[int], list[int], list[int]]  # with accumulators, opera
 
 
 def run(config: CoreConfig, jobs: list[Job], pauses=(0,), seed=0, in_place=False) -> list[Result]:
-    """Run packets back to back: the next starts in the cycle after the last row has retired, and its
-    first row comes as early as it may."""
+    """Run packets back to back: each starts in the cycle after the last row before has retired, and
+    its first row comes as early as it may.
+    """
     dut, results, rng = Rows(config), [], random.Random(seed)
     vectors, states = [0] * config.vector_depth, [0] * config.state_depth
 

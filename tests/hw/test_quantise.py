@@ -88,7 +88,8 @@ def measure(packets: list[Packet], elements: int, pause=lambda: 0, wait_for_rati
             count = len(packet.vector)
             ram[packet.src:packet.src + count] = packet.vector
             ctx.set(dut.header, {
-                "op": Opcode.QUANTISE, "sum_of": packet.sum_of, "codes": packet.codes, "shift": packet.shift,
+                "op": Opcode.QUANTISE, "sum_of": packet.sum_of, "codes": packet.codes,
+                "shift": packet.shift,
                 "square_shift": packet.square_shift, "count": count, "src": packet.src,
                 "dst": packet.dst,
             })
@@ -143,7 +144,7 @@ def worst_cases(rng: random.Random, count: int) -> list[Packet]:
                Packet([*single, -1], [1 << 10] * count, shift=10, square_shift=0),
                Packet([*single, -TOP], most),
                Packet([1 << 14, -1 << 14] + [3] * (count - 2), [1 << 10] * count, shift=10),
-               Packet([9, *[-5] * (count - 1)], [1] * count, shift=0, square_shift=15),  # no squares
+               Packet([9, *[-5] * (count - 1)], [1] * count, shift=0, square_shift=15),  # 0 squares
                Packet(low, [1] * count, shift=0, square_shift=8)]  # squares of -2**15
     packets += [Packet(many, weights, shift=shift, square_shift=square_shift)
                 for shift in (0, 1, 15, 22, 38, 39, 47, 63) for square_shift in (0, 7)]

@@ -1,7 +1,7 @@
 """Accumulators of the rows of one matrix."""
 
 from amaranth import *
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ternforge.config import CoreConfig
@@ -13,9 +13,9 @@ __all__ = ["Accumulator"]
 class Accumulator(wiring.Component):
     """Add up the sums of a row over the tiles of a matrix.
 
-    Rows come in order, the same number in every tile of a matrix, at least ``min_rows``. One sum per
-    cycle; a finished row follows its last sum after ``latency`` cycles; never stalls. Exact for
-    ``max_tiles`` tiles.
+    Rows come in order, the same number in every tile of a matrix, at least ``min_rows``. One sum
+    per cycle; a finished row follows its last sum after ``latency`` cycles; never stalls. Exact
+    for ``max_tiles`` tiles.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class Accumulator(wiring.Component):
     -------
     i : :py:`In(stream.Signature(DotProduct.sum_layout(config), always_ready=True))`
         Sum of one tile. ``first`` starts the row from 0, ``last`` finishes it, ``end`` comes with
-        the last row of a tile. Rows that are both first and last touch no accumulator, and there may
-        be more than ``max_rows`` of them.
+        the last row of a tile. Rows that are both first and last touch no accumulator, and there
+        may be more than ``max_rows`` of them.
     o : :py:`Out(stream.Signature(signed(config.acc_bits), always_ready=True))`
         A finished row.
     """

@@ -162,8 +162,8 @@ class Core(wiring.Component):
             sequencer.retired.eq(epilogue.retired),
         ]
 
-        # Vector RAM: the quantiser owns the read port while it is busy. The epilogue, whose rows come
-        # with the last tile, waits for that.
+        # Vector RAM: the quantiser owns the read port while it is busy. The epilogue, whose rows
+        # come with the last tile, waits for that.
         low = config.elements.bit_length() - 1
         m.d.comb += [
             vectors.read_address.eq(self.peek_address), vectors.word.eq(quantiser.vector_write),

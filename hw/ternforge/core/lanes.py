@@ -63,7 +63,7 @@ class DotProduct(wiring.Component):
 
     @staticmethod
     def beat_layout(config: CoreConfig) -> data.StructLayout:
-        """Weights with their tag: is the tile the matrix's first, its last, the row the tile's last?"""
+        """Weights with their tag: is it the matrix's first tile, its last, the tile's last row?"""
         return data.StructLayout({"data": config.beat_bits, "first": 1, "last": 1, "end": 1})
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Turns a vector into int8 codes, loads constants, and lends its multiplier to the rescale stage."""
+"""Turns a vector into int8 codes, loads constants, and rescales rows with the same multiplier."""
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -256,7 +256,8 @@ class Quantiser(wiring.Component):
         z_valid = Mux(of_product, valid[6], valid[0]) & ~keep & ~second
         m.d.sync += square_valid.eq(Cat(z_valid, square_valid))
         m.d.comb += self.saturated.square.eq(
-            Mux(square_valid[square_latency], sum(shifter.saturated for shifter in square_shifters), 0))
+            Mux(square_valid[square_latency],
+                sum(shifter.saturated for shifter in square_shifters), 0))
         settled = Signal()  # no square was on its way a cycle ago
         total, total_valid = sum(products), square_valid[-1]
         if elements > 1:

@@ -14,8 +14,8 @@ __all__ = ["Sequencer"]
 class Sequencer(wiring.Component):
     """Reads headers from the stream and drives the units, one packet at a time.
 
-    A MATVEC takes one beat per cycle while its codes stand, waits for quantiser and scale before the
-    last tile, and ends when its last row has retired. LOAD and
+    A MATVEC takes one beat per cycle while its codes stand, waits for quantiser and scale before
+    the last tile, and ends when its last row has retired. LOAD and
     QUANTISE end when the quantiser is idle, or needs nothing but the vector RAM any more: the tiles
     but the last of the matrix that follows hide the rest.
 
@@ -102,7 +102,8 @@ class Sequencer(wiring.Component):
                      self.constants.payload.eq(self.i.payload)]
         # What goes to the lanes, in one cycle; wide beats have a register on their way.
         domain = m.d.sync if config.registers_beats else m.d.comb
-        domain += [self.tile_release.eq(issue & last_row), self.weights.valid.eq(issue), self.weights.p.data.eq(self.i.payload),
+        domain += [self.tile_release.eq(issue & last_row), self.weights.valid.eq(issue),
+                   self.weights.p.data.eq(self.i.payload),
                    self.weights.p.first.eq(first_tile), self.weights.p.last.eq(last_tile),
                    self.weights.p.end.eq(last_row)]
         m.d.comb += leaves.eq(issue & last_tile)

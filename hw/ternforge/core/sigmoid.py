@@ -97,8 +97,8 @@ class Sigmoid(wiring.Component):
         m.d.sync += [base.eq(read.data[:_BASE_BITS] ^ negative[0].replicate(_BASE_BITS)),
                      slope.eq(read.data[_BASE_BITS:]), factor.eq(fraction)]
 
-        # Cycle 2: f, or f - 128 if negative, is the fraction with the sign above it. The base counts
-        # from one half, so its complement counts down from there.
+        # Cycle 2: f, or f - 128 if negative, is the fraction with the sign above it. The base
+        # counts from one half, so its complement counts down from there.
         minus = negative[1]
         product = Signal(signed(_SLOPE_BITS + 1 + _FRACTION_BITS + 1), reset_less=True)
         end = Signal(_MAGNITUDE_BITS, reset_less=True)

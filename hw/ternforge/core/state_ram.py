@@ -14,8 +14,8 @@ __all__ = ["StateRam"]
 class StateRam(wiring.Component):
     """``state_depth`` states of 16 bits; one read and one write per cycle.
 
-    Read data stands ``config.operand_latency`` cycles after the address. There is no KV cache: this is all that a sequence
-    carries from token to token (spec, section 7).
+    Read data stands ``config.operand_latency`` cycles after the address. There is no KV cache: this
+    is all that a sequence carries from token to token (spec, section 7).
 
     Parameters
     ----------

@@ -13,9 +13,8 @@ from ternforge.core.decoder import TritDecoder
 from ternforge.core.epilogue import Epilogue
 from ternforge.core.lanes import DotProduct
 from ternforge.core.quantise import Quantiser
-from ternforge.core.scale import SCALE
 from ternforge.core.scalar import ScalarUnit
-from ternforge.core.scale import ScaleUnit
+from ternforge.core.scale import SCALE, ScaleUnit
 from ternforge.core.sequencer import Sequencer
 from ternforge.host.port import HostPort
 from ternforge.host.uart import Uart
