@@ -20,16 +20,13 @@ from rich.table import Table
 from ternforge.config import CoreConfig
 from ternforge.errors import UserError
 from ternforge.output import to_json, write_text
-from ternforge.presets import core_preset
+from ternforge.presets import MODELS, core_preset
 from ternforge_firmware.image import Image
 from ternforge_firmware.lower import lower_for, raise_
 from ternforge_model.catalog import open_model
 from ternforge_model.integer import IntegerModel
 from ternforge_sim.runner import build_simulator
 from ternforge_sim.simulate import simulate
-
-#: Each shipped model on the board that it is sized for.
-CASES = {"shakespeare-up5k": "icebreaker", "shakespeare-85f": "ulx3s-85f"}
 
 #: Titles and formats of the table's rows.
 ROWS = {
@@ -74,7 +71,7 @@ def measure(core: CoreConfig, image: Image, tokens: int) -> dict[str, Any]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Cycles of a token, speed of the simulators.")
-    parser.add_argument("--model", action="append", choices=CASES, help="only this one")
+    parser.add_argument("--model", action="append", choices=MODELS, help="only this one")
     parser.add_argument("--tokens", type=int, default=200, help="tokens to time")
     parser.add_argument("-o", "--output", type=Path,
                         default=Path(__file__).with_name("results.json"))
@@ -85,8 +82,8 @@ def main() -> None:
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     console, results = Console(), []
     try:
-        for name in options.model or CASES:
-            board, model = CASES[name], open_model(name)
+        for name in options.model or MODELS:
+            board, model = MODELS[name], open_model(name)
             image = lower_for(model.program, board, model.tokenizer)
             with console.status(f"{name} on {board}"):
                 results.append({"model": name, "board": board,

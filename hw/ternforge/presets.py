@@ -3,7 +3,7 @@
 from ternforge.config import CoreConfig
 from ternforge.errors import unknown
 
-__all__ = ["BOARDS", "PRESETS", "core_preset"]
+__all__ = ["BOARDS", "MODELS", "PRESETS", "core_preset"]
 
 #: Core configurations by name.
 PRESETS = {
@@ -18,6 +18,9 @@ PRESETS = {
 
 #: Core preset of each board.
 BOARDS = {"icebreaker": "up5k", "ulx3s-85f": "ecp5-85f"}
+
+#: Board that each shipped model is sized for.
+MODELS = {"shakespeare-up5k": "icebreaker", "shakespeare-85f": "ulx3s-85f"}
 
 
 def core_preset(name: str) -> CoreConfig:

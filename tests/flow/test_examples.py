@@ -16,6 +16,7 @@ from ternforge_model.catalog import open_model
 from ternforge_model.sampling import generate
 from ternforge_model.tokenizer import ByteTokenizer
 from ternforge_model.toy import random_program
+from ternforge_sim.runner import build_simulator
 from ternforge_sim.system import SimulatedBoard, build_system
 from ternforge_sim.verilator import lint
 
@@ -110,6 +111,29 @@ def test_benchmark_measures_a_core(image):
     assert 0 < result["weight_stream_share"] < 1
     assert set(bench.ROWS) < set(result)
     assert all(value > 0 for value in result.values())
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_exactness_counts_identical_tokens(image, temperature):
+    bench, program = load("bench/exactness.py"), random_program(5, d=16, layers=2, m=32, vocab=32)
+    library, prompt = build_simulator(CORE), [3, 7, 31, 0]
+    found = bench.check(library, CORE, program, image, prompt, 24, temperature, 1)
+    assert (found.count, found.difference) == (24, "")
+    assert found.run.tokens == generate(program, prompt, 21, temperature=temperature, seed=1)
+    changed = bench.Checked(found.run, [*found.expected[:9], 99, *found.expected[10:]])
+    assert changed.count == 3 + 9
+    assert changed.difference == "token 12: another one is chosen than by the integer model"
+    other = random_program(6, d=16, layers=2, m=32, vocab=32)
+    found = bench.check(library, CORE, other, image, prompt, 24, temperature, 1)
+    assert found.count == 0
+    assert found.difference == str(found.run.first_divergence)
+
+
+@pytest.mark.slow
+def test_exactness_of_the_shipped_models():
+    told = run("bench/exactness.py")
+    assert told.count("256/256") == 12
+    assert [told.count(name) for name in ("shakespeare-up5k", "shakespeare-85f")] == [6, 6]
 
 
 @pytest.mark.slow
