@@ -103,16 +103,17 @@ def main() -> None:
                 for seed, text in enumerate(PROMPTS):
                     for temperature in TEMPERATURES:
                         ids = model.tokenizer.encode(text.encode())
+                        shown = f"{len(ids)} tokens" if len(ids) > 1 else "1 token"
+                        choice = f"sampled {temperature:g}" if temperature else "greedy"
                         found = check(library, core, model.program, image, ids, options.tokens,
                                       temperature, seed, lambda _: bar.advance(task))
                         table.add_row(
-                            name, f"{len(ids)} tokens" if len(ids) > 1 else "1 token",
-                            f"sampled {temperature:g}" if temperature else "greedy",
-                            f"{found.count}/{options.tokens}",
+                            name, shown, choice, f"{found.count}/{options.tokens}",
                             f"{found.run.cycles_per_token:.0f}",
                             f"{found.run.weight_stream_share:.1%}")
                         if found.difference:
-                            differences.append(f"{name}, {text!r}: {found.difference}")
+                            differences.append(
+                                f"{name}, prompt of {shown}, {choice}: {found.difference}")
         except UserError as error:
             parser.exit(2, f"{error}\n")
     console = Console()
