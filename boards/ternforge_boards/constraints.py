@@ -47,7 +47,7 @@ def constraints(
     for pin in pins:
         lines += write(pin)
     if board.clock_port in {pin.port for pin in pins}:
-        frequency = clock_mhz or board.oscillator_mhz
+        frequency = board.oscillator_mhz if clock_mhz is None else clock_mhz
         if board.family == "ecp5":
             lines.append(f'FREQUENCY PORT "{board.clock_port}" {frequency:.6g} MHZ;')
         else:

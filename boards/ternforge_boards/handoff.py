@@ -66,7 +66,7 @@ def make_design(board: Board, image: Image, core_mhz: float | None = None) -> De
     """
     core = core_preset(board.name)
     image.check_core(core)
-    clock = pll_settings(board, core_mhz or board.core_mhz).output_mhz
+    clock = pll_settings(board, board.core_mhz if core_mhz is None else core_mhz).output_mhz
     initial = [] if core.single_port_beats else _beats(image)
     verilog = generate(System(core, round(clock * 1e6), initial), TOP)
     return Design(board=board, core=core, core_mhz=clock, image=image, verilog=verilog,

@@ -54,7 +54,7 @@ def pll_settings(board: Board, output_mhz: float, *, tolerance: float = TOLERANC
         If no setting is within ``tolerance``; the message names the nearest frequency.
     """
     if not output_mhz > 0:
-        raise UserError(f"the clock must be a positive frequency in MHz, not {output_mhz}")
+        raise UserError(f"the clock must be a positive frequency in MHz, not {output_mhz:g}")
     candidates = _ecp5 if board.family == "ecp5" else _ice40
     best = min(candidates(board.oscillator_mhz, output_mhz),
                key=lambda s: (round(abs(s.output_mhz - output_mhz), 6),

@@ -30,7 +30,7 @@ from ternforge import isa
 from ternforge.config import CoreConfig
 from ternforge.errors import UserError
 from ternforge.isa import Function, Opcode
-from ternforge.output import atomic_file, write_bytes
+from ternforge.output import write_bytes
 from ternforge.presets import BOARDS, PRESETS
 
 from .packet import (
@@ -46,7 +46,7 @@ from .packet import (
 )
 
 __all__ = ["FORMAT_VERSION", "MAGIC", "SECTIONS", "Image", "ImageError", "Section",
-           "load_json", "read", "write_mem"]
+           "load_json", "read"]
 
 MAGIC = b"TERNFORG"
 FORMAT_VERSION = 2
@@ -214,7 +214,8 @@ class Image:
         for section, read_packets in (
                 ("directory", lambda stream: parse_header(stream, header_beats(header["lanes"]))),
                 ("program", lambda stream: [packet for _, packet in parse(stream)]),
-                ("embedding", lambda stream: parse_rows(*packets["directory"][:2], stream))):
+                ("embedding", lambda stream: parse_rows(
+                    packets["directory"][0], packets["directory"][1], stream))):
             try:
                 packets[section] = tuple(read_packets(beats[section]))
             except ValueError as error:
@@ -393,25 +394,3 @@ def read(path: str | Path, core: CoreConfig | None = None) -> Image:
     if core is not None:
         image.check_core(core, str(path))
     return image
-
-
-def write_mem(path: str | Path, image: "Image | Beats", depth: int | None = None) -> Path:
-    """Write the image memory for ``$readmemh``: one beat per line, its last byte first.
-
-    Parameters
-    ----------
-    path : path-like
-        File to write, whole or not at all.
-    image : Image or array
-        What to write; an array has shape ``[beats, lanes]``.
-    depth : int, optional
-        Pad with zero beats to this many lines.
-    """
-    beats = image.memory() if isinstance(image, Image) else image
-    if depth is not None:
-        if depth < len(beats):
-            raise ValueError(f"depth must be at least {len(beats)} beats, not {depth}")
-        beats = np.pad(beats, ((0, depth - len(beats)), (0, 0)))
-    with atomic_file(path) as staged, staged.open("w", encoding="ascii", newline="\n") as file:
-        file.writelines(f"{row.tobytes().hex()}\n" for row in np.ascontiguousarray(beats[:, ::-1]))
-    return Path(path)

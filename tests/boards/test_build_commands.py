@@ -132,9 +132,9 @@ def test_report_of_a_missed_build_has_no_bitstream(tmp_path, capsys, report):
 
 @pytest.mark.parametrize(("options", "message"), [
     (["--seeds", "0"], "--seeds must be positive, not 0"),
-    (["--clock", "0"], "--clock must be a positive number of MHz, not 0"),
-    (["--clock", "-5"], "--clock must be a positive number of MHz, not -5"),
-    (["--clock", "nan"], "--clock must be a positive number of MHz, not nan"),
+    (["--clock", "0"], "the clock must be a positive frequency in MHz, not 0"),
+    (["--clock", "-5"], "the clock must be a positive frequency in MHz, not -5"),
+    (["--clock", "nan"], "the clock must be a positive frequency in MHz, not nan"),
     (["--board", "icebraker"], "unknown board 'icebraker': did you mean 'icebreaker'?"),
     (["--board", "up5k"], "unknown board 'up5k': choose from icebreaker, ulx3s-85f"),
     (["--model", "shakespear-up5k"], ("unknown model 'shakespear-up5k' (neither shipped nor a "

@@ -72,6 +72,15 @@ def test_folder_holds_all_and_is_the_same_on_every_run(handoff, toy_model):
     assert contents(out) == {**files, "testbench/foreign": b"kept, and not listed"}
 
 
+@pytest.mark.parametrize("clock", ["0", "-5", "nan"])
+def test_impossible_clock_is_one_sentence(toy_cores, toy_model, tmp_path, capsys, clock):
+    assert run(["verilog", "--model", str(toy_model), "--clock", clock, "-o",
+                str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.strip() == (
+        f"error: the clock must be a positive frequency in MHz, not {clock}")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_names_in_the_hierarchy_are_readable(handoff):
     text = (handoff[0] / "ternforge.v").read_text()
     assert "verilog_backend" not in text

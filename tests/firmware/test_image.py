@@ -11,7 +11,7 @@ from ternforge.isa import MAGIC, Opcode
 from ternforge.presets import core_preset
 from ternforge_firmware import image as module
 from ternforge_firmware import packet
-from ternforge_firmware.image import SECTIONS, Image, ImageError, read, write_mem
+from ternforge_firmware.image import SECTIONS, Image, ImageError, read
 from ternforge_firmware.lower import lower
 from ternforge_firmware.packet import Packet
 
@@ -293,19 +293,6 @@ def test_a_board_that_would_do_is_named(program):
     beats = len(image.memory())
     assert str(error.value) == (f"image 'image' needs memory_beats={beats}, {beats - 8} more than "
                                 "the core's 8; it would fit icebreaker")
-
-
-def test_mem_file_has_the_last_byte_first(image, tmp_path):
-    path = write_mem(tmp_path / "image.mem", image, depth=len(image.memory()) + 2)
-    lines = path.read_text().splitlines()
-    assert lines[0][-4:] == f"{MAGIC:04x}"
-    assert lines[-2:] == ["00" * 8] * 2
-    assert [bytes.fromhex(line)[::-1] for line in lines[:-2]] == \
-        [beat.tobytes() for beat in image.memory()]
-    with pytest.raises(ValueError) as error:
-        write_mem(path, image, depth=5)
-    assert str(error.value) == f"depth must be at least {len(image.memory())} beats, not 5"
-    assert path.read_text().splitlines() == lines
 
 
 def test_failed_write_leaves_the_old_file(image, tmp_path, monkeypatch):
