@@ -61,6 +61,7 @@ class Board:
     url: str  #: the maker's page
     verified: str  #: what was tried on it, and how
     synth_options: tuple[str, ...] = ()  #: for Yosys, on top of the family's
+    route_options: tuple[str, ...] = ()  #: for nextpnr
     core: Any = None  #: preset of the core's parameters
 
     def pin(self, port: str) -> Pin:

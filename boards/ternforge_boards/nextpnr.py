@@ -106,7 +106,7 @@ def place(netlist: Netlist, board: Board, seed: int, jobs: Jobs, *, clock_mhz: f
         options += ["--speed", board.speed]
     options += ["--seed", str(seed), "--lpf" if board.family == "ecp5" else "--pcf", pins_name,
                 "--textcfg" if board.family == "ecp5" else "--asc", result,
-                "--json", "netlist.json", "--report", "report.json",
+                "--json", "netlist.json", "--report", "report.json", *board.route_options,
                 # The report decides about missed clocks: it knows them all.
                 "--timing-allow-fail"]
     key = content_key(tool_version(f"yowasp-nextpnr-{board.family}"), options, pins, netlist.path)

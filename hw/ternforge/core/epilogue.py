@@ -157,7 +157,7 @@ class Epilogue(wiring.Component):
 
         # Decoded in the cycle of start and held like the header.
         def flag(name: str, value: Value) -> Signal:
-            held = Signal(value.shape(), name=name)
+            held = Signal(value.shape(), name=name, reset_less=True)
             m.d.sync += held.eq(value)
             return held
 

@@ -37,7 +37,7 @@ class Largest(wiring.Component):
 
         level = []
         for index in range(self.elements):
-            view = Signal(pair, name=f"element_{index}")
+            view = Signal(pair, name=f"element_{index}", reset_less=True)
             negative = self.i[index][-1]
             m.d.sync += [
                 view.negative.eq(negative),
@@ -47,7 +47,8 @@ class Largest(wiring.Component):
         while len(level) > 1:
             winners = []
             for a, b in zip(level[::2], level[1::2], strict=True):
-                winner = Signal(pair, name=f"winner_{len(level)}_{len(winners)}")
+                winner = Signal(pair, name=f"winner_{len(level)}_{len(winners)}",
+                                reset_less=True)
                 m.d.sync += winner.eq(Mux(exceeds(a, b), a.as_value(), b.as_value()))
                 winners.append(winner)
             level = winners

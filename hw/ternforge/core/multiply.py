@@ -203,8 +203,11 @@ class RoundShift(wiring.Component):
             rounded.eq((shifted >> 1) + shifted[0]),
             clip.eq(overflows.any() | (rounded[-1] ^ rounded[-2])),
         ]
+        result = Signal(signed(self.out_bits), reset_less=True)
+        saturated = Signal(reset_less=True)
         m.d.sync += [
-            self.saturated.eq(clip),
-            self.result.eq(Mux(clip, Mux(negative, ~top, top), rounded[:self.out_bits])),
+            saturated.eq(clip),
+            result.eq(Mux(clip, Mux(negative, ~top, top), rounded[:self.out_bits])),
         ]
+        m.d.comb += [self.result.eq(result), self.saturated.eq(saturated)]
         return m

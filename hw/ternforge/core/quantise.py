@@ -194,7 +194,7 @@ class Quantiser(wiring.Component):
         multipliers, shifters = [], []
         for index in range(elements):
             x = self.vector_read_data[index]
-            weight = Signal(signed(CONSTANT_BITS), name=f"weight_{index}")
+            weight = Signal(signed(CONSTANT_BITS), name=f"weight_{index}", reset_less=True)
             multiplier = Multiplier(signed(VECTOR_BITS), signed(CONSTANT_BITS))
             shifter = RoundShift(VECTOR_BITS + CONSTANT_BITS, VECTOR_BITS)
             multipliers.append(multiplier)
@@ -231,7 +231,7 @@ class Quantiser(wiring.Component):
             m.d.sync += write_address.eq(write_address + 1)
 
         # Squares of x or v. Bit k of `square_valid`: z stood k cycles ago.
-        squares = Signal(self.sum_bits)
+        squares = Signal(self.sum_bits, reset_less=True)
         square_bits = header.square_shift.shape().width
         square_latency = RoundShift.latency_of(square_bits)
         square_valid = Signal(square_latency + 3)
@@ -239,7 +239,7 @@ class Quantiser(wiring.Component):
         keep = header.sum_of == SumOf.KEEP
         square_shifters, products = [], []
         for index, shifter in enumerate(shifters):
-            z = Signal(signed(VECTOR_BITS), name=f"z_{index}")
+            z = Signal(signed(VECTOR_BITS), name=f"z_{index}", reset_less=True)
             square_shifter = RoundShift(VECTOR_BITS, ACTIVATION_BITS, square_bits)
             square = Multiplier(signed(ACTIVATION_BITS), signed(ACTIVATION_BITS))
             square_shifters.append(square_shifter)
@@ -261,7 +261,7 @@ class Quantiser(wiring.Component):
         settled = Signal()  # no square was on its way a cycle ago
         total, total_valid = sum(products), square_valid[-1]
         if elements > 1:
-            total = Signal(2 * ACTIVATION_BITS - 1 + low)
+            total = Signal(2 * ACTIVATION_BITS - 1 + low, reset_less=True)
             total_valid = Signal()
             m.d.sync += [total.eq(sum(products)), total_valid.eq(square_valid[-1])]
         m.d.sync += settled.eq(~(z_valid | square_valid.any() | total_valid))
@@ -271,7 +271,7 @@ class Quantiser(wiring.Component):
 
         # Codes. `sign` delays the sign to the product of magnitude and reciprocal.
         for index, shifter in enumerate(shifters):
-            sign = Signal(7, name=f"sign_{index}")
+            sign = Signal(7, name=f"sign_{index}", reset_less=True)
             code = Multiplier(16, 16)
             m.submodules[f"code_{index}"] = code
             m.d.sync += sign.eq(Cat(self.vector_read_data[index][-1], sign))
@@ -281,7 +281,9 @@ class Quantiser(wiring.Component):
             ]
             # Bits 31..24 plus bit 23; negated, that is their complement plus the bit's complement.
             negative = sign[6]
-            m.d.sync += self.codes_o.payload[index].eq(
+            rounded = Signal(8, name=f"rounded_{index}", reset_less=True)
+            m.d.comb += self.codes_o.payload[index].eq(rounded)
+            m.d.sync += rounded.eq(
                 (code.product[24:] ^ negative.replicate(8)) + (code.product[23] ^ negative))
         m.d.comb += self.codes_o.valid.eq(valid[8] & second)
 

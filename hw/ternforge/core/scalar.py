@@ -72,15 +72,15 @@ class ScalarUnit(wiring.Component):
         m = Module()
 
         # Both operands are normalised by shifting left; the exponents count down meanwhile.
-        largest = Signal(VECTOR_BITS)
-        squares = Signal(self.sum_bits)
+        largest = Signal(VECTOR_BITS, reset_less=True)
+        squares = Signal(self.sum_bits, reset_less=True)
         half = Signal(signed(6))
 
         # One bit per cycle: is `work` at least `subtrahend`? The square root brings in two bits
         # of the radicand, `pair`; its trial subtrahend is (root << 2) + 1, of which the low part
         # is `borrow`.
-        work = Signal(17)
-        root = Signal(16)  # divisor, or square root so far
+        work = Signal(17, reset_less=True)
+        root = Signal(16, reset_less=True)  # divisor, or square root so far
         rooting = Signal()
         pair = squares[-2:]
         borrow = rooting & ~pair.any()

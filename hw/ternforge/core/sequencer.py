@@ -87,7 +87,7 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        header = Signal(HEADER_BITS)
+        header = Signal(HEADER_BITS, reset_less=True)
         opcode = header[:4]
         matvec = data.View(HEADERS[Opcode.MATVEC], header)
         taken = Signal(range(config.header_beats + 1))
@@ -101,11 +101,12 @@ class Sequencer(wiring.Component):
         m.d.comb += [self.header.eq(header), self.packet.eq(packet),
                      self.constants.payload.eq(self.i.payload)]
         # What goes to the lanes, in one cycle; wide beats have a register on their way.
+        beat = Signal(DotProduct.beat_layout(config), reset_less=True)
         domain = m.d.sync if config.registers_beats else m.d.comb
         domain += [self.tile_release.eq(issue & last_row), self.weights.valid.eq(issue),
-                   self.weights.p.data.eq(self.i.payload),
-                   self.weights.p.first.eq(first_tile), self.weights.p.last.eq(last_tile),
-                   self.weights.p.end.eq(last_row)]
+                   beat.data.eq(self.i.payload), beat.first.eq(first_tile),
+                   beat.last.eq(last_tile), beat.end.eq(last_row)]
+        m.d.comb += self.weights.payload.eq(beat)
         m.d.comb += leaves.eq(issue & last_tile)
         m.d.sync += permitted.eq(~self.quantise_busy &
                                  (~matvec.scaled | scaled & self.scale_valid))

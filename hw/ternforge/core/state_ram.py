@@ -49,9 +49,11 @@ class StateRam(wiring.Component):
                                                depth=self.config.state_depth,
                                                attrs={"no_rw_check": 1})
         read, write = ram.read_port(), ram.write_port()
+        state = Signal(signed(STATE_BITS), reset_less=True)
         domain = m.d.sync if self.config.operand_latency > 1 else m.d.comb
-        domain += self.read_data.eq(read.data)
+        domain += state.eq(read.data)
         m.d.comb += [
+            self.read_data.eq(state),
             read.addr.eq(self.read_address),
             write.addr.eq(self.write.address), write.data.eq(self.write.data),
             write.en.eq(self.write.enable),

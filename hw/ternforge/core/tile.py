@@ -99,10 +99,11 @@ class TileBuffer(wiring.Component):
         address_word, tile = Signal(range(words)), Signal(range(max(2, config.max_tiles)))
         waiting, load, fetch = Signal(), Signal(), Signal()
         word = Signal(range(words))  # to be loaded next
+        codes = Signal(words * bits, reset_less=True)
         m.d.comb += [
             load.eq(waiting & (~self.ready | self.release)),
             fetch.eq((~waiting | load) & (complete | (address != written))),
-            read.addr.eq(address), read.en.eq(fetch),
+            read.addr.eq(address), read.en.eq(fetch), self.codes.eq(codes),
         ]
         m.d.sync += waiting.eq(fetch | waiting & ~load)
         with m.If(fetch):
@@ -119,7 +120,7 @@ class TileBuffer(wiring.Component):
                 m.d.sync += [word.eq(0), self.ready.eq(1)]
             for index in range(words):
                 with m.If(word == index):
-                    m.d.sync += self.codes.as_value()[index * bits:(index + 1) * bits].eq(read.data)
+                    m.d.sync += codes.word_select(index, bits).eq(read.data)
         with m.If(self.restart):
             m.d.sync += [
                 written.eq(0),

@@ -72,8 +72,10 @@ class VectorRam(wiring.Component):
         depth = -(-self.config.vector_depth // count)
         selected = Signal(range(max(count, 2)))
         m.d.sync += selected.eq(self.read_address[:low])
+        element = Signal(signed(VECTOR_BITS), reset_less=True)
         domain = m.d.sync if self.config.operand_latency > 1 else m.d.comb
-        domain += self.read_element.eq(self.read_word[selected])
+        domain += element.eq(self.read_word[selected])
+        m.d.comb += self.read_element.eq(element)
         for index in range(count):
             bank = memory.Memory(shape=signed(VECTOR_BITS), depth=depth, init=[],
                                  attrs={"no_rw_check": 1})

@@ -98,7 +98,7 @@ class HostPort(wiring.Component):
         # `body` shifts on until the first byte is at the bottom.
         command, sequence, unknown = Signal(Command), Signal(8), Signal()
         length, long = Signal(range(size + 1)), Signal()
-        body, count = Signal(8 * size), Signal(range(size + 1))
+        body, count = Signal(8 * size, reset_less=True), Signal(range(size + 1))
         silence = Signal((self.timeout - 1).bit_length() + 1)
         request, release = Signal(), Signal()  # a request waits; it is not needed any longer
         shift, consume, clear = Signal(), Signal(), Signal()

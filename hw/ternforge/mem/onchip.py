@@ -14,6 +14,10 @@ from ..config import CoreConfig
 __all__ = ["Bank", "OnChipMemory", "banks_of", "memory_write"]
 
 
+#: Banks that share registers, and words that one table of four inputs joins.
+_GROUP = 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bank:
     """One block of the image memory."""
@@ -39,11 +43,15 @@ def memory_write(width: int) -> data.StructLayout:
 
 
 class OnChipMemory(wiring.Component):
-    """Banks side by side in one linear address space, with registered bank selection.
+    """Banks side by side in one linear address space.
 
     One read per cycle; data stands ``latency`` cycles after the address. Reads and writes never
     come in the same cycle (writes go first; the host writes only while the core is idle).
     Addresses past the last bank read as an arbitrary beat.
+
+    One or two banks are addressed and joined at once. More of them lie all over the device: address
+    and data pass registers of a group of banks, then of a bank, on their way in both directions.
+    Only the registers on the way to the addressed bank change.
 
     Parameters
     ----------
@@ -55,7 +63,7 @@ class OnChipMemory(wiring.Component):
     Attributes
     ----------
     latency : int
-        Cycles from address to data.
+        Cycles from address to data: 1, or 7 and more with registers.
 
     Members
     -------
@@ -80,7 +88,8 @@ class OnChipMemory(wiring.Component):
                              f"not {len(init)}")
         self.config, self.init, self.banks = config, tuple(init), banks_of(config)
         self.registered = len(self.banks) > 2
-        self.latency = 2 + _levels(len(self.banks)) if self.registered else 1
+        # The address in three registers, the RAM, and its word; then the words of a group.
+        self.latency = 5 + _levels(len(self.banks)) if self.registered else 1
         width = config.beat_bits
         super().__init__({
             "read_address": In(24), "read_data": Out(width), "write": In(memory_write(width)),
@@ -88,73 +97,93 @@ class OnChipMemory(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Few banks are addressed and joined at once; many need registers on both sides.
-        write = self.write
+        chosen = Signal(24)
+        m.d.comb += chosen.eq(Mux(self.write.enable, self.write.address, self.read_address))
         if self.registered:
-            address = Signal(24)
-            write = data.View(memory_write(self.config.beat_bits),
-                              Signal(memory_write(self.config.beat_bits).size))
-            m.d.sync += [write.eq(self.write), address.eq(Mux(self.write.enable, self.write.address,
-                                                              self.read_address))]
+            m.d.comb += self.read_data.eq(self._registered(m, chosen))
         else:
-            address = Mux(write.enable, write.address, self.read_address)
-        outputs = []
-        for index, bank in enumerate(self.banks):
-            ram = memory.Memory(shape=self.config.beat_bits, depth=bank.depth,
-                                init=self.init[bank.start:bank.start + bank.depth],
-                                attrs={"ram_style": bank.style, "no_rw_check": 1})
-            m.submodules[f"bank_{index}"] = ram
-            read_port, write_port = ram.read_port(), ram.write_port()
-            hit = self._hit(address, index)
-            local = address if self._aligned(bank) else address - bank.start
-            m.d.comb += [
-                read_port.addr.eq(local), write_port.addr.eq(local),
-                read_port.en.eq(hit & ~write.enable),
-                write_port.en.eq(hit & write.enable), write_port.data.eq(write.data),
-            ]
-            outputs.append((hit, read_port.data))
-        if len(outputs) == 1:
-            m.d.comb += self.read_data.eq(outputs[0][1])
-            return m
-        hits = Signal(len(outputs))
-        m.d.sync += hits.eq(Cat(hit for hit, _ in outputs))
-        words = [Mux(hits[k], word, 0) for k, (_, word) in enumerate(outputs)]
-        arity = 2  # of words and their masks; then words alone
-        while len(words) > 1:
-            joined = []
-            for group in (words[k:k + arity] for k in range(0, len(words), arity)):
-                word = Signal(self.config.beat_bits, name=f"word_{len(words)}_{len(joined)}",
-                              reset_less=True)
-                domain = m.d.sync if self.registered else m.d.comb
-                domain += word.eq(reduce(or_, group))
-                joined.append(word)
-            words, arity = joined, 4
-        m.d.comb += self.read_data.eq(words[0])
+            m.d.comb += self.read_data.eq(self._direct(m, chosen))
         return m
 
-    @staticmethod
-    def _aligned(bank: Bank) -> bool:
-        """Whether the low bits of an address are the address in the bank."""
-        return bank.start % (1 << (bank.depth - 1).bit_length()) == 0
+    def _ram(self, m: Module, index: int, address: Value, select: Value, write: Value,
+             data: Value) -> Value:
+        """RAM of a bank and its word; ``address`` counts from 0 over all banks."""
+        bank = self.banks[index]
+        ram = memory.Memory(shape=self.config.beat_bits, depth=bank.depth,
+                            init=self.init[bank.start:bank.start + bank.depth],
+                            attrs={"ram_style": bank.style, "no_rw_check": 1})
+        m.submodules[f"bank_{index}"] = ram
+        read_port, write_port = ram.read_port(), ram.write_port()
+        aligned = bank.start % (1 << (bank.depth - 1).bit_length()) == 0
+        local = address if aligned else address - bank.start
+        m.d.comb += [
+            read_port.addr.eq(local), write_port.addr.eq(local),
+            read_port.en.eq(select & ~write),
+            write_port.en.eq(select & write), write_port.data.eq(data),
+        ]
+        return read_port.data
+
+    def _direct(self, m: Module, address: Value) -> Value:
+        """One or two banks without registers."""
+        words = []
+        for index in range(len(self.banks)):
+            hit = self._hit(address, index)
+            word = self._ram(m, index, address, hit, self.write.enable, self.write.data)
+            read = Signal(name=f"hit_{index}")
+            m.d.sync += read.eq(hit)
+            words.append(Mux(read, word, 0) if len(self.banks) > 1 else word)
+        return reduce(or_, words)
+
+    def _registered(self, m: Module, chosen: Value) -> Value:
+        """Groups of banks behind registers of their own."""
+        width = self.config.beat_bits
+
+        def register(name: str, value: Value, when: Value | None = None) -> Signal:
+            held = Signal(len(value), name=name, reset_less=True)
+            with m.If(C(1) if when is None else when):
+                m.d.sync += held.eq(value)
+            return held
+
+        address = register("address", chosen)
+        writes = register("writes", self.write.enable)
+        data = register("data", self.write.data, self.write.enable)
+        words = []
+        for group, first in enumerate(range(0, len(self.banks), _GROUP)):
+            indices = range(first, min(first + _GROUP, len(self.banks)))
+            hits = Cat(self._hit(address, index) for index in indices)
+            group_hits = register(f"hits_{group}", hits)
+            group_address = register(f"address_{group}", address, hits.any())
+            group_writes = register(f"writes_{group}", writes & hits.any())
+            group_data = register(f"data_{group}", data, writes & hits.any())
+            later_data = register(f"later_data_{group}", group_data, group_writes)
+            for offset, index in enumerate(indices):
+                hit = group_hits[offset]
+                select = register(f"select_{index}", hit)
+                word = self._ram(m, index, register(f"bank_address_{index}", group_address, hit),
+                                 select, register(f"bank_writes_{index}", group_writes & hit),
+                                 later_data)
+                # A block RAM takes half of a fast clock's period: its word has a register at once.
+                read = register(f"read_{index}", select)
+                words.append(register(f"word_{index}", Mux(read, word, C(0, width))))
+        while len(words) > 1:
+            words = [register(f"joined_{len(words)}_{k}", reduce(or_, words[k:k + _GROUP]))
+                     for k in range(0, len(words), _GROUP)]
+        return words[0]
 
     def _hit(self, address: Value, index: int) -> Value:
         """Whether ``address`` lies in a bank; the last also takes what lies behind it."""
         bank = self.banks[index]
-        if self._aligned(bank) and bank.depth & (bank.depth - 1) == 0 and index < len(
-                self.banks) - 1:
-            low = bank.depth.bit_length() - 1
+        last = index == len(self.banks) - 1
+        low = bank.depth.bit_length() - 1
+        if not last and bank.depth == 1 << low and bank.start % bank.depth == 0:
             return address[low:] == bank.start >> low
         above = _reaches(address, bank.start)
-        return above if index == len(self.banks) - 1 else (
-            above & ~_reaches(address, bank.start + bank.depth))
+        return above if last else above & ~_reaches(address, bank.start + bank.depth)
 
 
 def _levels(words: int) -> int:
-    """Registers on the way of a word of so many: joined by twos, then by fours."""
-    levels, words = 1, -(-words // 2)
-    while words > 1:
-        levels, words = levels + 1, -(-words // 4)
-    return levels
+    """Registers on the way of one of so many words: joined by fours."""
+    return 0 if words == 1 else 1 + _levels(-(-words // _GROUP))
 
 
 def _reaches(address: Value, start: int) -> Value:
