@@ -11,9 +11,10 @@ PRESETS = {
     "up5k": CoreConfig(lanes=8, elements=1, vector_depth=1024, state_depth=512, max_rows=512,
                        max_fan_in=400, memory_beats=16384 + 512, single_port_beats=16384,
                        bank_beats=512, tree_levels=3),
-    # 22 rows of nine block RAMs, each 512 words of 36 bits
+    # five banks of 36 block RAMs, 2048 words of 9 bits each, and one of 18 with 1024 words of 18
     "ecp5-85f": CoreConfig(lanes=40, elements=4, vector_depth=2048, state_depth=1024, max_rows=256,
-                           max_fan_in=600, memory_beats=22 * 512, tree_levels=2),
+                           max_fan_in=600, memory_beats=11 * 1024, bank_beats=2048,
+                           tree_levels=1),
 }
 
 #: Core preset of each board.

@@ -61,16 +61,18 @@ class ConstantFeed(wiring.Component):
         # A word of 8-bit numbers takes one unit of a beat, a word of 16-bit numbers a pair of them.
         units = self.config.lanes // count
         index = Signal(range(units))  # of the first unit of the word
-        following = Signal(range(units + 1))
+        following = Signal(range(units))
         due = Signal(range(self.config.vector_depth // count + 1))  # words left in the packet
         wide = Signal()
+        # Known a cycle ahead, so that little stands between the ready of either side.
+        open_, end_of_beat, end_of_packet = Signal(), Signal(), Signal()
         moved, last = Signal(), Signal()
         m.d.comb += [
-            self.o.valid.eq(self.i.valid & due.any()),
+            self.o.valid.eq(self.i.valid & open_),
             moved.eq(self.o.valid & self.o.ready),
-            following.eq(index + Mux(wide, 2, 1)),
-            last.eq((following == units) | (due == 1)),
-            self.i.ready.eq(moved & last),
+            following.eq(Mux(last, 0, index + Mux(wide, 2, 1))),
+            last.eq(end_of_beat | end_of_packet),
+            self.i.ready.eq(open_ & self.o.ready & last),
         ]
         pairs = Array(self.i.payload.word_select(k, 16 * count) for k in range(units // 2))
         pair = Signal(16 * count)
@@ -80,7 +82,11 @@ class ConstantFeed(wiring.Component):
             m.d.comb += self.o.payload[k].eq(Mux(wide, pair.word_select(k, 16).as_signed(),
                                                  unit.word_select(k, 8).as_signed()))
         with m.If(moved):
-            m.d.sync += [due.eq(due - 1), index.eq(Mux(last, 0, following))]
+            m.d.sync += [due.eq(due - 1), index.eq(following), open_.eq(~end_of_packet),
+                         end_of_packet.eq(due == 2),
+                         end_of_beat.eq(following == units - Mux(wide, 2, 1))]
         with m.If(self.start):
-            m.d.sync += [wide.eq(self.wide), index.eq(0), due.eq(self.count >> low)]
+            m.d.sync += [wide.eq(self.wide), index.eq(0), due.eq(self.count >> low), open_.eq(1),
+                         end_of_packet.eq(self.count >> low == 1),
+                         end_of_beat.eq(units == Mux(self.wide, 2, 1))]
         return m

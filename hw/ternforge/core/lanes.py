@@ -76,7 +76,9 @@ class DotProduct(wiring.Component):
             raise TypeError(f"DotProduct config must be a CoreConfig, not {config!r}")
         self.config = config
         self._levels = (config.tile - 1).bit_length()
-        self.latency = -(-self._levels // config.tree_levels)
+        # With one level to a stage, choosing the terms is a stage as well.
+        self._select_stage = config.tree_levels == 1
+        self.latency = -(-self._levels // config.tree_levels) + self._select_stage
         super().__init__({
             "i": In(stream.Signature(self.beat_layout(config), always_ready=True)),
             "codes": In(data.ArrayLayout(signed(8), config.tile)),
@@ -108,6 +110,10 @@ class DotProduct(wiring.Component):
                 m.d.comb += term.eq((code & decoder.nonzero[k].replicate(8))
                                     ^ decoder.sign[k].replicate(8))
                 nodes.append(_Node(term, 1, decoder.sign[k]))
+
+        if self._select_stage:
+            nodes = [_Node(register(signed(8), node.value), 1, register(1, node.lacks))
+                     for node in nodes]
 
         # Tree: each adder takes one of the lacking ones as its carry. There is one more of them
         # than adders; the first node that stays alone on a level takes it. The number of terms

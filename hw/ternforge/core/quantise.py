@@ -169,9 +169,10 @@ class Quantiser(wiring.Component):
         write_address = Signal(words)
         last_product = 5 + largest.latency  # bit that counts in the largest value
         valid = Signal(max(9, last_product + 1))
+        wanted = Signal()  # another word of constants, known a cycle ahead
         m.d.comb += [
-            self.constants.ready.eq(run & ~second & remaining.any()),
-            issue.eq(run & remaining.any() & (second | self.constants.valid)),
+            self.constants.ready.eq(wanted),
+            issue.eq(Mux(second, run & remaining.any(), wanted & self.constants.valid)),
             self.vector_read_address.eq(read_address),
         ]
         drained = Signal()  # no element was on its way a cycle ago
@@ -180,6 +181,8 @@ class Quantiser(wiring.Component):
                                   | second & valid[last_product:].any()))]
         with m.If(issue):
             m.d.sync += [remaining.eq(remaining - 1), read_address.eq(read_address + 1)]
+            with m.If(remaining == 1):
+                m.d.sync += wanted.eq(0)
 
         # Pass 1: v = x * weight in 3 cycles, shifted and rounded in 3 more; to load, x is 2**15.
         # Pass 2: v times 2**14 or -2**14, and the shifter aligns (|v| << 15) >> align in 2 cycles.
@@ -312,9 +315,9 @@ class Quantiser(wiring.Component):
                 with m.If(scalar.ratio_valid):
                     m.d.comb += [largest.clear.eq(1), self.restart.eq(header.codes)]
                     m.d.comb += clear_squares.eq(~keep)
+                    m.d.sync += wanted.eq(1)
                     m.next = "PRODUCTS"
             with m.State("PRODUCTS"):
-                m.d.comb += run.eq(1)
                 with m.If(~remaining.any()):
                     m.next = "DRAIN"
             with m.State("DRAIN"):

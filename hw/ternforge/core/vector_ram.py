@@ -70,12 +70,16 @@ class VectorRam(wiring.Component):
         count = self.config.elements
         low = count.bit_length() - 1
         depth = -(-self.config.vector_depth // count)
-        selected = Signal(range(max(count, 2)))
-        m.d.sync += selected.eq(self.read_address[:low])
-        element = Signal(signed(VECTOR_BITS), reset_less=True)
-        domain = m.d.sync if self.config.operand_latency > 1 else m.d.comb
-        domain += element.eq(self.read_word[selected])
-        m.d.comb += self.read_element.eq(element)
+        word, selected = self.read_word.as_value(), self.read_address[:low]
+        for cycle in range(self.config.operand_latency):
+            later = Signal(range(max(count, 2)), name=f"selected_{cycle}")
+            m.d.sync += later.eq(selected)
+            selected = later
+        if self.config.operand_latency > 1:
+            later = Signal(len(word), name="word", reset_less=True)
+            m.d.sync += later.eq(word)
+            word = later
+        m.d.comb += self.read_element.eq(word.word_select(selected, VECTOR_BITS).as_signed())
         for index in range(count):
             bank = memory.Memory(shape=signed(VECTOR_BITS), depth=depth, init=[],
                                  attrs={"no_rw_check": 1})

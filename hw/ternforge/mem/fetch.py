@@ -90,27 +90,29 @@ class Fetch(wiring.Component):
         remaining = Signal(range(max(head, 1 << row_bits)))
         taken = Signal(range(head + 1))
         available = Signal()
+        passing = Signal()  # what comes out of the queue is part of the stream
         m.d.comb += available.eq(credits != 0)
         with m.If(issue):
             m.d.sync += remaining.eq(remaining - 1)
 
-        with m.FSM() as fsm:
+        with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
                 m.d.sync += [address.eq(0), factor.eq(self.token), taken.eq(0), remaining.eq(head)]
                 with m.If(self.start):
                     m.next = "DIRECTORY"
             with m.State("DIRECTORY"):
-                m.d.comb += [issue.eq(available & remaining.any()), queue.o.ready.eq(1)]
+                m.d.comb += issue.eq(available & remaining.any())
                 with m.If(queue.o.valid):
                     gather(m, directory.as_value(), queue.o.payload, taken)
                     m.d.sync += taken.eq(taken + 1)
                 with m.If(taken == head):
                     m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += remaining.eq(head)
+                m.d.sync += [remaining.eq(head), passing.eq(1)]
                 m.next = "HEADER"
                 with m.If((directory.magic != MAGIC) | (factor >= directory.vocab_size)):
+                    m.d.sync += passing.eq(0)
                     m.next = "FAULT"
             with m.State("HEADER"):
                 m.d.comb += issue.eq(available)
@@ -141,11 +143,13 @@ class Fetch(wiring.Component):
                 with m.If(self.stop):
                     m.next = "FLUSH"
             with m.State("FLUSH"):
-                m.d.comb += queue.o.ready.eq(1)
                 with m.If(credits == depth - 1):
                     m.next = "IDLE"
 
-        with m.If(~(fsm.ongoing("DIRECTORY") | fsm.ongoing("FLUSH"))):
-            m.d.comb += [self.o.valid.eq(queue.o.valid), queue.o.ready.eq(self.o.ready)]
-        m.d.comb += self.o.payload.eq(queue.o.payload)
+        with m.If(self.stop):
+            m.d.sync += passing.eq(0)
+        m.d.comb += [
+            self.o.valid.eq(queue.o.valid & passing), self.o.payload.eq(queue.o.payload),
+            queue.o.ready.eq(self.o.ready | ~passing),
+        ]
         return m

@@ -146,7 +146,7 @@ class OnChipMemory(wiring.Component):
 
         address = register("address", chosen)
         writes = register("writes", self.write.enable)
-        data = register("data", self.write.data, self.write.enable)
+        data = register("data_later", register("data", self.write.data))
         words = []
         for group, first in enumerate(range(0, len(self.banks), _GROUP)):
             indices = range(first, min(first + _GROUP, len(self.banks)))
@@ -154,14 +154,13 @@ class OnChipMemory(wiring.Component):
             group_hits = register(f"hits_{group}", hits)
             group_address = register(f"address_{group}", address, hits.any())
             group_writes = register(f"writes_{group}", writes & hits.any())
-            group_data = register(f"data_{group}", data, writes & hits.any())
-            later_data = register(f"later_data_{group}", group_data, group_writes)
+            group_data = register(f"data_{group}", data, group_writes)
             for offset, index in enumerate(indices):
                 hit = group_hits[offset]
                 select = register(f"select_{index}", hit)
                 word = self._ram(m, index, register(f"bank_address_{index}", group_address, hit),
                                  select, register(f"bank_writes_{index}", group_writes & hit),
-                                 later_data)
+                                 group_data)
                 # A block RAM takes half of a fast clock's period: its word has a register at once.
                 read = register(f"read_{index}", select)
                 words.append(register(f"word_{index}", Mux(read, word, C(0, width))))
