@@ -85,8 +85,8 @@ class Fetch(wiring.Component):
         # A row is not longer than the vector RAM.
         row_bits = (2 * self.config.vector_depth // self.config.lanes).bit_length()
         directory = Signal(DIRECTORY, reset_less=True)
-        factor = Signal(len(self.token), reset_less=True)  # bits of the token that were not yet looked at
-        multiple = Signal(bits, reset_less=True)  # the stride times two to the number of those that were
+        factor = Signal(len(self.token), reset_less=True)  # bits of the token still to be looked at
+        multiple = Signal(bits, reset_less=True)  # the stride, doubled for each bit that was
         remaining = Signal(range(max(head, 1 << row_bits)))
         taken = Signal(range(head + 1))
         available = Signal()
