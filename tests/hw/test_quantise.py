@@ -150,10 +150,12 @@ def measure(jobs: Sequence[Packet | Load | Rows], elements: int, pause=lambda: 0
         ctx.set(dut.start, 1)
         outcome, restarts, completes = Outcome([]), 0, 0
         while True:
-            _, _, restart, complete, valid, codes, saturated, streaming = await ctx.tick().sample(
-                dut.restart, dut.complete, dut.codes_o.valid, dut.codes_o.payload, dut.saturated,
-                dut.streaming)
+            _, _, restart, complete, valid, codes, saturated, streaming, busy, ratio_valid = (
+                await ctx.tick().sample(
+                    dut.restart, dut.complete, dut.codes_o.valid, dut.codes_o.payload,
+                    dut.saturated, dut.streaming, dut.busy, dut.ratio_valid))
             ctx.set(dut.start, 0)
+            assert not (packet.codes and busy and not streaming and ratio_valid)
             assert not (completes and valid)
             restarts += restart
             completes += complete
