@@ -15,6 +15,7 @@ def test_element_and_word_writes_are_read_back(elements, lanes):
     config = CoreConfig(lanes=lanes, elements=elements, vector_depth=32)
     dut, rng, mirror, mismatches = VectorRam(config), random.Random(elements), [0] * 32, []
     elements_read = [0] * (config.operand_latency - 1)  # still on their way
+    written: list[tuple[int, list[int]]] = [(0, [])] * (config.operand_latency - 1)
 
     async def bench(ctx):
         for _ in range(300):
@@ -28,10 +29,10 @@ def test_element_and_word_writes_are_read_back(elements, lanes):
             ctx.set(dut.read_address, probe)
             before = list(mirror)
             await ctx.tick()
-            if whole:
-                mirror[word * elements:(word + 1) * elements] = values
-            elif single:
-                mirror[address] = value
+            written.append((word * elements, values) if whole else
+                           (address, [value] if single else []))
+            start, values = written.pop(0)
+            mirror[start:start + len(values)] = values
             base = probe - probe % elements
             read = [int(ctx.get(dut.read_word[k])) for k in range(elements)]
             elements_read.append(before[probe])

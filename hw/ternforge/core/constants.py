@@ -19,7 +19,8 @@ class ConstantFeed(wiring.Component):
     """Unpacks 16-bit or 8-bit constants of one packet, ``elements`` per cycle.
 
     A word per cycle as long as beats come, also across beats. A beat is taken with its last word,
-    and the last beat with the last word of the packet.
+    and the last beat with the last word of the packet. Where beats are wide, a register stands
+    behind the choice of the word.
 
     Parameters
     ----------
@@ -66,21 +67,29 @@ class ConstantFeed(wiring.Component):
         wide = Signal()
         # Known a cycle ahead, so that little stands between the ready of either side.
         open_, end_of_beat, end_of_packet = Signal(), Signal(), Signal()
-        moved, last = Signal(), Signal()
+        moved, last, free = Signal(), Signal(), Signal()  # free: a word that is chosen is taken
+        word = Signal(constant_word(self.config))
         m.d.comb += [
-            self.o.valid.eq(self.i.valid & open_),
-            moved.eq(self.o.valid & self.o.ready),
+            moved.eq(self.i.valid & open_ & free),
             following.eq(Mux(last, 0, index + Mux(wide, 2, 1))),
             last.eq(end_of_beat | end_of_packet),
-            self.i.ready.eq(open_ & self.o.ready & last),
+            self.i.ready.eq(open_ & free & last),
         ]
         pairs = Array(self.i.payload.word_select(k, 16 * count) for k in range(units // 2))
         pair = Signal(16 * count)
         m.d.comb += pair.eq(pairs[index >> 1])
         unit = Mux(index[0], pair[8 * count:], pair[:8 * count])
         for k in range(count):
-            m.d.comb += self.o.payload[k].eq(Mux(wide, pair.word_select(k, 16).as_signed(),
-                                                 unit.word_select(k, 8).as_signed()))
+            m.d.comb += word[k].eq(Mux(wide, pair.word_select(k, 16).as_signed(),
+                                       unit.word_select(k, 8).as_signed()))
+        if self.config.registers_beats:
+            held = Signal(constant_word(self.config), reset_less=True)
+            m.d.comb += [free.eq(~self.o.valid | self.o.ready), self.o.payload.eq(held)]
+            with m.If(free):
+                m.d.sync += [held.eq(word), self.o.valid.eq(moved)]
+        else:
+            m.d.comb += [free.eq(self.o.ready), self.o.payload.eq(word),
+                         self.o.valid.eq(self.i.valid & open_)]
         with m.If(moved):
             m.d.sync += [due.eq(due - 1), index.eq(following), open_.eq(~end_of_packet),
                          end_of_packet.eq(due == 2),

@@ -98,7 +98,7 @@ class TileBuffer(wiring.Component):
         address = Signal(range(depth + 1))
         address_word, tile = Signal(range(words)), Signal(range(max(2, config.max_tiles)))
         waiting, load, fetch = Signal(), Signal(), Signal()
-        word = Signal(range(words))  # to be loaded next
+        slot = Signal(words, init=1)  # one bit: where the next word goes
         codes = Signal(words * bits, reset_less=True)
         m.d.comb += [
             load.eq(waiting & (~self.ready | self.release)),
@@ -115,11 +115,11 @@ class TileBuffer(wiring.Component):
         with m.If(self.release):
             m.d.sync += self.ready.eq(0)
         with m.If(load):
-            m.d.sync += word.eq(word + 1)
-            with m.If(word == words - 1):
-                m.d.sync += [word.eq(0), self.ready.eq(1)]
+            m.d.sync += slot.eq(slot.rotate_left(1))
+            with m.If(slot[-1]):
+                m.d.sync += self.ready.eq(1)
             for index in range(words):
-                with m.If(word == index):
+                with m.If(slot[index]):
                     m.d.sync += codes.word_select(index, bits).eq(read.data)
         with m.If(self.restart):
             m.d.sync += [
@@ -130,7 +130,7 @@ class TileBuffer(wiring.Component):
                 address_word.eq(0),
                 tile.eq(0),
                 waiting.eq(0),
-                word.eq(0),
+                slot.eq(1),
                 self.ready.eq(0),
             ]
         return m

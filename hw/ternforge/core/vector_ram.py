@@ -29,8 +29,8 @@ class VectorRam(wiring.Component):
     """``vector_depth`` elements in ``elements`` banks.
 
     One read and one write per cycle. A word stands one cycle after its address, an element
-    ``config.operand_latency`` cycles after it; no unit uses what it reads in the cycle of a write
-    to the same word, so that is left open.
+    ``config.operand_latency`` cycles after it. A write takes as long; no unit uses what it reads
+    before a write to the same word has taken effect, so that is left open.
 
     Parameters
     ----------
@@ -80,6 +80,7 @@ class VectorRam(wiring.Component):
             m.d.sync += later.eq(word)
             word = later
         m.d.comb += self.read_element.eq(word.word_select(selected, VECTOR_BITS).as_signed())
+        domain = m.d.sync if self.config.operand_latency > 1 else m.d.comb
         for index in range(count):
             bank = memory.Memory(shape=signed(VECTOR_BITS), depth=depth, init=[],
                                  attrs={"no_rw_check": 1})
@@ -90,10 +91,10 @@ class VectorRam(wiring.Component):
                 self.read_word[index].eq(read.data),
             ]
             with m.If(self.word.enable):
-                m.d.comb += [write.addr.eq(self.word.address), write.data.eq(self.word.data[index]),
-                             write.en.eq(1)]
+                domain += [write.addr.eq(self.word.address), write.data.eq(self.word.data[index]),
+                           write.en.eq(1)]
             with m.Else():
-                m.d.comb += [
+                domain += [
                     write.addr.eq(self.element.address >> low),
                     write.data.eq(self.element.data),
                     write.en.eq(self.element.enable & (self.element.address[:low] == index)),
