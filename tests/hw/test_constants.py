@@ -44,6 +44,8 @@ def test_words_equal_packed_constants(config, pauses):
             ctx.set(dut.start, 1)
             await ctx.tick()
             ctx.set(dut.start, 0)
+            ctx.set(dut.wide, rng.randrange(2))  # both were taken
+            ctx.set(dut.count, rng.randrange(1 << 16))
             words = await get(ctx, dut.o, len(values) // config.elements,
                               lambda: rng.randint(0, pauses[1]))
             received.append([int(word[k]) for word in words for k in range(config.elements)])
