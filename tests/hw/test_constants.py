@@ -49,6 +49,11 @@ def test_words_equal_packed_constants(config, pauses):
             words = await get(ctx, dut.o, len(values) // config.elements,
                               lambda: rng.randint(0, pauses[1]))
             received.append([int(word[k]) for word in words for k in range(config.elements)])
+            ctx.set(dut.o.ready, 1)
+            for _ in range(7):  # the next packet's beats wait for its start
+                _, _, valid, taken = await ctx.tick().sample(dut.o.valid, dut.i.ready)
+                assert (valid, taken) == (0, 0)
+            ctx.set(dut.o.ready, 0)
 
     async def producer(ctx):
         beats = [b for bits, values in packets for b in pack(values, bits, config.lanes)]
