@@ -33,6 +33,7 @@ def test_element_and_word_writes_are_read_back(elements, lanes):
                            (address, [value] if single else []))
             start, values = written.pop(0)
             mirror[start:start + len(values)] = values
+            ctx.set(dut.read_address, rng.randrange(32))  # the next one does not matter yet
             base = probe - probe % elements
             read = [int(ctx.get(dut.read_word[k])) for k in range(elements)]
             elements_read.append(before[probe])
