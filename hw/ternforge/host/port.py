@@ -107,8 +107,12 @@ class HostPort(wiring.Component):
         m.d.comb += check.valid.eq(self.i.valid & self.i.ready)
         m.d.comb += check.data.eq(self.i.payload)
         m.d.sync += silence.eq(Mux(self.i.valid, 0, silence + 1))
+        moves, byte = Signal(), Signal(8, reset_less=True)
+        m.d.sync += [moves.eq(shift | consume), byte.eq(self.i.payload)]
         with m.If(shift | consume):
-            m.d.sync += [body.eq(Cat(body[8:], self.i.payload)), count.eq(count + 1)]
+            m.d.sync += count.eq(count + 1)
+        with m.If(moves):  # a cycle later: in a wide core, `body` has hundreds of bits
+            m.d.sync += body.eq(Cat(body[8:], byte))
         with m.FSM(name="receive"):
             with m.State("SYNC"):
                 m.d.comb += [self.i.ready.eq(1), clear.eq(1)]
@@ -142,9 +146,11 @@ class HostPort(wiring.Component):
             with m.State("ALIGN"):
                 with m.If(count == size):
                     m.d.sync += count.eq(0)
-                    m.next = "REQUEST"
+                    m.next = "SETTLE"
                 with m.Else():
                     m.d.comb += shift.eq(1)
+            with m.State("SETTLE"):
+                m.next = "REQUEST"
             with m.State("REQUEST"):
                 m.d.comb += request.eq(1)
                 with m.If(release):

@@ -50,8 +50,8 @@ class OnChipMemory(wiring.Component):
     Addresses past the last bank read as an arbitrary beat.
 
     One or two banks are addressed and joined at once. More of them lie all over the device: address
-    and data pass registers of a group of banks, then of a bank, on their way in both directions.
-    Only the registers on the way to the addressed bank change.
+    and data pass registers of a group of banks, of a bank, and from its first half to its second,
+    on their way in both directions. Only the registers on the way to the addressed bank change.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class OnChipMemory(wiring.Component):
     Attributes
     ----------
     latency : int
-        Cycles from address to data: 1, or 7 and more with registers.
+        Cycles from address to data: 1, or 8 with registers and up to 16 banks.
 
     Members
     -------
@@ -88,8 +88,8 @@ class OnChipMemory(wiring.Component):
                              f"not {len(init)}")
         self.config, self.init, self.banks = config, tuple(init), banks_of(config)
         self.registered = len(self.banks) > 2
-        # The address in three registers, the RAM, and its word; then the words of a group.
-        self.latency = 5 + _levels(len(self.banks)) if self.registered else 1
+        # The address in three registers and one more, the RAM, and its word; then those of a group.
+        self.latency = 6 + _levels(len(self.banks)) if self.registered else 1
         width = config.beat_bits
         super().__init__({
             "read_address": In(24), "read_data": Out(width), "write": In(memory_write(width)),
@@ -106,13 +106,18 @@ class OnChipMemory(wiring.Component):
         return m
 
     def _ram(self, m: Module, index: int, address: Value, select: Value, write: Value,
-             data: Value) -> Value:
-        """RAM of a bank and its word; ``address`` counts from 0 over all banks."""
-        bank = self.banks[index]
-        ram = memory.Memory(shape=self.config.beat_bits, depth=bank.depth,
-                            init=self.init[bank.start:bank.start + bank.depth],
+             data: Value, low: int = 0) -> Value:
+        """RAM of a bank and its word; ``address`` counts from 0 over all banks.
+
+        It holds as many bits of each beat as ``data`` has, from bit ``low`` up.
+        """
+        bank, bits = self.banks[index], len(data)
+        ram = memory.Memory(shape=bits, depth=bank.depth,
+                            init=[beat >> low & (1 << bits) - 1
+                                  for beat in self.init[bank.start:bank.start + bank.depth]],
                             attrs={"ram_style": bank.style, "no_rw_check": 1})
-        m.submodules[f"bank_{index}"] = ram
+        m.submodules[f"bank_{index}_{low}" if bits < self.config.beat_bits
+                     else f"bank_{index}"] = ram
         read_port, write_port = ram.read_port(), ram.write_port()
         aligned = bank.start % (1 << (bank.depth - 1).bit_length()) == 0
         local = address if aligned else address - bank.start
@@ -137,6 +142,7 @@ class OnChipMemory(wiring.Component):
     def _registered(self, m: Module, chosen: Value) -> Value:
         """Groups of banks behind registers of their own."""
         width = self.config.beat_bits
+        half = width // 2
 
         def register(name: str, value: Value, when: Value | None = None) -> Signal:
             held = Signal(len(value), name=name, reset_less=True)
@@ -155,15 +161,24 @@ class OnChipMemory(wiring.Component):
             group_address = register(f"address_{group}", address, hits.any())
             group_writes = register(f"writes_{group}", writes & hits.any())
             group_data = register(f"data_{group}", data, group_writes)
+            high_data = register(f"high_data_{group}", group_data[half:])
             for offset, index in enumerate(indices):
                 hit = group_hits[offset]
-                select = register(f"select_{index}", hit)
-                word = self._ram(m, index, register(f"bank_address_{index}", group_address, hit),
-                                 select, register(f"bank_writes_{index}", group_writes & hit),
-                                 group_data)
+                way = (register(f"address_low_{index}", group_address, hit),
+                       register(f"select_low_{index}", hit),
+                       register(f"writes_low_{index}", group_writes & hit))
+                low = self._ram(m, index, *way, group_data[:half])
+                # The other half of a bank is told a cycle later, by this one.
+                names = (f"address_high_{index}", f"select_high_{index}", f"writes_high_{index}")
+                later = tuple(register(name, value) for name, value in zip(names, way, strict=True))
+                high = self._ram(m, index, *later, high_data, half)
                 # A block RAM takes half of a fast clock's period: its word has a register at once.
-                read = register(f"read_{index}", select)
-                words.append(register(f"word_{index}", Mux(read, word, C(0, width))))
+                read_low = register(f"read_low_{index}", way[1])
+                read_high = register(f"read_high_{index}", later[1])
+                word_low = register(f"word_low_{index}", Mux(read_low, low, C(0, half)))
+                words.append(Cat(
+                    register(f"word_low_later_{index}", word_low),
+                    register(f"word_high_{index}", Mux(read_high, high, C(0, width - half)))))
         while len(words) > 1:
             words = [register(f"joined_{len(words)}_{k}", reduce(or_, words[k:k + _GROUP]))
                      for k in range(0, len(words), _GROUP)]
