@@ -107,7 +107,7 @@ class OnChipMemory(wiring.Component):
 
     def _ram(self, m: Module, index: int, address: Value, select: Value, write: Value,
              data: Value, low: int = 0) -> Value:
-        """RAM of a bank and its word; ``address`` counts from 0 over all banks.
+        """RAM of a bank and its word, read if ``select``; ``address`` counts over all banks.
 
         It holds as many bits of each beat as ``data`` has, from bit ``low`` up.
         """
@@ -123,8 +123,8 @@ class OnChipMemory(wiring.Component):
         local = address if aligned else address - bank.start
         m.d.comb += [
             read_port.addr.eq(local), write_port.addr.eq(local),
-            read_port.en.eq(select & ~write),
-            write_port.en.eq(select & write), write_port.data.eq(data),
+            read_port.en.eq(select),
+            write_port.en.eq(write), write_port.data.eq(data),
         ]
         return read_port.data
 
@@ -133,7 +133,8 @@ class OnChipMemory(wiring.Component):
         words = []
         for index in range(len(self.banks)):
             hit = self._hit(address, index)
-            word = self._ram(m, index, address, hit, self.write.enable, self.write.data)
+            word = self._ram(m, index, address, hit & ~self.write.enable,
+                             self.write.enable & hit, self.write.data)
             read = Signal(name=f"hit_{index}")
             m.d.sync += read.eq(hit)
             words.append(Mux(read, word, 0) if len(self.banks) > 1 else word)
@@ -164,17 +165,16 @@ class OnChipMemory(wiring.Component):
             high_data = register(f"high_data_{group}", group_data[half:])
             for offset, index in enumerate(indices):
                 hit = group_hits[offset]
-                way = (register(f"address_low_{index}", group_address, hit),
-                       register(f"select_low_{index}", hit),
-                       register(f"writes_low_{index}", group_writes & hit))
-                low = self._ram(m, index, *way, group_data[:half])
+                address_low = register(f"address_low_{index}", group_address, hit)
+                writes_low = register(f"writes_low_{index}", group_writes & hit)
+                low = self._ram(m, index, address_low, C(1), writes_low, group_data[:half])
                 # The other half of a bank is told a cycle later, by this one.
-                names = (f"address_high_{index}", f"select_high_{index}", f"writes_high_{index}")
-                later = tuple(register(name, value) for name, value in zip(names, way, strict=True))
-                high = self._ram(m, index, *later, high_data, half)
+                address_high = register(f"address_high_{index}", address_low)
+                writes_high = register(f"writes_high_{index}", writes_low)
+                high = self._ram(m, index, address_high, C(1), writes_high, high_data, half)
                 # A block RAM takes half of a fast clock's period: its word has a register at once.
-                read_low = register(f"read_low_{index}", way[1])
-                read_high = register(f"read_high_{index}", later[1])
+                read_low = register(f"read_low_{index}", register(f"select_{index}", hit))
+                read_high = register(f"read_high_{index}", read_low)
                 word_low = register(f"word_low_{index}", Mux(read_low, low, C(0, half)))
                 words.append(Cat(
                     register(f"word_low_later_{index}", word_low),
