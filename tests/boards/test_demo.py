@@ -48,7 +48,7 @@ def test_demo_shows_text_and_verdict(call):
     assert code == 0
     assert out.startswith("abc")
     assert out.endswith("bit-exact: 7/7 tokens\n")
-    check_speed(out, f"{board(demo.BOARD).core_mhz:g}", "the board's clock")
+    check_speed(out, f"{board(demo.DEFAULT_BOARD).core_mhz:g}", "the board's clock")
     assert "no build here yet" in out
     assert call()[1].partition("\n")[0] == out.partition("\n")[0]  # the seed is fixed
     assert call("--seed", "5")[1].partition("\n")[0] != out.partition("\n")[0]
