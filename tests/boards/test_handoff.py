@@ -59,8 +59,11 @@ def test_folder_holds_all_and_is_the_same_on_every_run(handoff, toy_model):
         f"board/{board.replace('-', '_')}_top.v",
         f"board/{board}.{'pcf' if board == 'icebreaker' else 'lpf'}",
     }
-    place = "testbench/bank" if core.single_port_beats else "ternforge_bank"
-    image_banks = {f"{place}_{k}.mem" for k in range(len(banks_of(core)))}
+    halves = (0, core.beat_bits // 2)  # of a bank: the first bit of each
+    image_banks = ({f"testbench/bank_{k}.mem" for k in range(len(banks_of(core)))}
+                   if core.single_port_beats else
+                   {f"ternforge_bank_{k}_{low}.mem" for k in range(len(banks_of(core)))
+                    for low in halves})
     files = contents(out)
     assert expected <= set(told["files"]) <= expected | image_banks
     assert set(files) - {".ternforge-files"} == set(told["files"])
@@ -134,7 +137,7 @@ def test_testbench_passes_and_notices_each_kind_of_damage(handoff, simulator):
     assert "FAIL: 1 of " in told
 
     golden.write_text("\n".join(lines) + "\n")
-    weights = out / ("testbench/bank_0.mem" if board == "icebreaker" else "ternforge_bank_1.mem")
+    weights = out / ("testbench/bank_0.mem" if board == "icebreaker" else "ternforge_bank_1_0.mem")
     beats = weights.read_text().splitlines()
     middle = len(beats) // 2
     beats[middle:] = ["0" * len(beats[0])] * (len(beats) - middle)
