@@ -9,9 +9,10 @@ import argparse
 from ternforge.errors import UserError
 from ternforge.presets import core_preset
 from ternforge.system import BAUD
-from ternforge_firmware.host import Board, SerialTransport, Transport
+from ternforge_firmware.host import Board
 from ternforge_firmware.image import Image
 from ternforge_firmware.lower import lower_for
+from ternforge_firmware.transport import SerialTransport, Transport
 from ternforge_model.catalog import open_model
 from ternforge_model.tokenizer import ByteTokenizer
 

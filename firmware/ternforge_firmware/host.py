@@ -1,6 +1,5 @@
 """Driver of a board: the requests of the host port as calls."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from types import TracebackType
 from typing import Any
 
 from ternforge.config import CoreConfig
-from ternforge.errors import UserError
 from ternforge.host.protocol import (
     COUNTERS,
     INFO,
@@ -26,85 +24,12 @@ from ternforge.host.protocol import (
     unpack,
 )
 from ternforge_firmware.image import Image
+from ternforge_firmware.transport import HostError, Transport
 
-__all__ = ["Board", "Counters", "HostError", "SerialTransport", "Transport"]
+__all__ = ["Board", "Counters"]
 
 WINDOW = 32  #: WRITE requests under way at a time, so that the latency of USB does not count
 SITES = ("product", "square", "rescale", "gate", "residual")
-
-
-class HostError(UserError):
-    """A board that is missing, silent, or not what was expected."""
-
-
-class Transport(ABC):
-    """Bytes to and from a board, without meaning."""
-
-    name: str = "board"  #: what error messages call it
-
-    @abstractmethod
-    def write(self, content: bytes) -> None:
-        """Send all of ``content``."""
-
-    @abstractmethod
-    def read(self, timeout: float) -> bytes:
-        """What has come, at least one byte; empty if nothing came for ``timeout`` seconds."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of the device."""
-
-
-class SerialTransport(Transport):
-    """Serial port of the operating system, through pyserial.
-
-    Parameters
-    ----------
-    port : str
-        Name of the port, such as ``/dev/ttyUSB1`` or ``COM4``.
-    baud : int
-        Symbols per second, as in the bitstream.
-
-    Raises
-    ------
-    HostError
-        If pyserial or the port is missing, or the port is in use.
-    """
-
-    def __init__(self, port: str, baud: int):
-        try:
-            import serial
-            from serial.tools import list_ports
-        except ImportError:
-            raise HostError("the package pyserial is not installed: install "
-                            "ternforge[host]") from None
-        self.name, self.baud = port, baud
-        self._error = serial.SerialException
-        try:
-            self._serial: Any = serial.Serial(port, baud, timeout=0, exclusive=True)
-        except (serial.SerialException, ValueError) as error:
-            found = ", ".join(sorted(entry.device for entry in list_ports.comports()))
-            raise HostError(f"serial port {port!r} cannot be opened ({error}); there "
-                            f"{'is ' + found if found else 'is no serial port'}") from None
-        # Without it answers come later, but they come.
-        with suppress(AttributeError, NotImplementedError, OSError, ValueError):
-            self._serial.set_low_latency_mode(True)
-
-    def write(self, content: bytes) -> None:
-        try:
-            self._serial.write(content)
-        except self._error as error:
-            raise HostError(f"the connection to {self.name} broke off: {error}") from None
-
-    def read(self, timeout: float) -> bytes:
-        try:
-            self._serial.timeout = timeout
-            return self._serial.read(1) + self._serial.read(self._serial.in_waiting)
-        except (self._error, OSError) as error:
-            raise HostError(f"the connection to {self.name} broke off: {error}") from None
-
-    def close(self) -> None:
-        self._serial.close()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from ternforge.config import CoreConfig
 from ternforge.host.uart import uart_divisor
 from ternforge.system import BAUD, System
 from ternforge.verilog import generate
-from ternforge_firmware.host import Transport
+from ternforge_firmware.transport import Transport
 
 from .runner import generator_key
 from .verilator import build_library

@@ -10,9 +10,10 @@ import pytest
 
 from ternforge.config import CoreConfig
 from ternforge.host.protocol import INFO, REPLY, VERSION, Command, Frame, info_values, pack
-from ternforge_firmware.host import Board, HostError, SerialTransport, Transport
+from ternforge_firmware.host import Board
 from ternforge_firmware.image import Image, ImageError
 from ternforge_firmware.lower import lower
+from ternforge_firmware.transport import HostError, SerialTransport, Transport
 from ternforge_model.integer import IntegerModel
 from ternforge_model.program import Program
 from ternforge_model.toy import random_program

@@ -14,7 +14,7 @@ from ternforge.core.core import status_signature, step_layout
 from ternforge.host.port import HostPort
 from ternforge.host.uart import Uart
 from ternforge.mem.onchip import memory_write
-from ternforge_firmware.host import Transport
+from ternforge_firmware.transport import Transport
 from ternforge_sim.bench import get, no_pause, put, simulate
 
 __all__ = ["STATUS", "Bench", "FakeCore", "peeked", "predict", "run_bytes", "run_driver"]

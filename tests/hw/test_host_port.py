@@ -21,7 +21,8 @@ from ternforge.host.protocol import (
     pack,
     step_tokens,
 )
-from ternforge_firmware.host import Board, HostError
+from ternforge_firmware.host import Board
+from ternforge_firmware.transport import HostError
 
 from .fake_core import STATUS, Bench, peeked, predict, run_bytes, run_driver
 
