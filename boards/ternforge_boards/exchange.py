@@ -18,9 +18,8 @@ from ternforge.host.protocol import (
 )
 from ternforge.numerics import VECTOR_BITS
 from ternforge_firmware.image import Image
-from ternforge_firmware.lower import raise_
 from ternforge_model.integer import IntegerModel, IntegerResult
-from ternforge_model.program import Matvec
+from ternforge_model.program import Matvec, Op, Program
 
 __all__ = ["Exchange", "exchanges", "to_mem"]
 
@@ -42,11 +41,11 @@ def _ask(number: int, command: Command, content: bytes = b"", answer: bytes = b"
                     (True,) * len(answer) if known is None else known, note)
 
 
-def _logits(image: Image, result: IntegerResult) -> Iterator[tuple[int, bytes, tuple[bool, ...]]]:
+def _logits(image: Image, head: Op, result: IntegerResult,
+            ) -> Iterator[tuple[int, bytes, tuple[bool, ...]]]:
     """Address, contents and known bytes of each PEEK block that holds logits of the last token."""
     addresses = [vector["address"] for vector in image.metadata["vectors"]
                  if vector["name"] == "logits"]
-    head = raise_(image).ops[-1]
     if not addresses or not isinstance(head, Matvec) or not head.store:
         return
     values = np.clip(result.acc[-1], -(1 << VECTOR_BITS - 1), (1 << VECTOR_BITS - 1) - 1)
@@ -57,21 +56,22 @@ def _logits(image: Image, result: IntegerResult) -> Iterator[tuple[int, bytes, t
         yield block, content, tuple(k in at for k in elements for _ in range(4))
 
 
-def exchanges(core: CoreConfig, image: Image, tokens: list[int]) -> list[Exchange]:
+def exchanges(core: CoreConfig, image: Image, program: Program,
+              tokens: list[int]) -> list[Exchange]:
     """A host's session: size of the core, first beat of the image, ``tokens``, logits, counters.
 
-    The beats after the first are taken to be in memory already.
+    ``program`` is that of ``image``, whose beats after the first are taken to be in memory already.
     """
     first = image.memory()[0].tobytes()
     session = [_ask(0, Command.INFO, answer=pack(INFO, info_values(core)), note="size of the core"),
                _ask(1, Command.WRITE, bytes(3) + first, note="beat 0 of the image"),
                _ask(2, Command.RESET, note="a sequence begins")]
-    result = IntegerModel(raise_(image)).forward(tokens)
+    result = IntegerModel(program).forward(tokens)
     for token, following in zip(tokens, result.tokens.tolist(), strict=True):
         session.append(_ask(len(session), Command.STEP, token.to_bytes(2, "little"),
                             following.to_bytes(2, "little"),
                             f"after token {token} comes {following}"))
-    for block, content, known in _logits(image, result):
+    for block, content, known in _logits(image, program.ops[-1], result):
         session.append(_ask(len(session), Command.PEEK, block.to_bytes(2, "little"), content,
                             f"logits in elements {block} to {block + PEEK_BLOCK - 1}", known))
     ratio = result.ratio()

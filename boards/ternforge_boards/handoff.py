@@ -101,7 +101,8 @@ def write_handoff(design: Design, out: Path) -> list[str]:
     image, core = design.image, design.core
     program = raise_(image)
     rng = np.random.default_rng(1)
-    session = exchanges(core, image, rng.integers(0, program.vocab_size, GOLDEN_STEPS).tolist())
+    tokens = rng.integers(0, program.vocab_size, GOLDEN_STEPS).tolist()
+    session = exchanges(core, image, program, tokens)
     golden = to_mem(session)
     banks = _bank_files(design)
     divisor = uart_divisor(round(design.core_mhz * 1e6), BAUD)

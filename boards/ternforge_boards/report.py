@@ -1,5 +1,6 @@
 """``report.json`` of a build: what was measured, and how it prints."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ternforge_boards.build import BuildResult
 from ternforge_boards.handoff import Design
 from ternforge_firmware.image import load_json
 
-__all__ = ["FIELDS", "FORMAT", "make_report", "print_build", "read_report"]
+__all__ = ["FIELDS", "FORMAT", "make_report", "print_build", "read_report", "used_resources"]
 
 FORMAT = 1  #: version of the file
 
@@ -99,22 +100,25 @@ def _is(kind: str, value: Any) -> bool:
     return 0 <= value < LARGEST
 
 
+def used_resources(report: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
+    """Name, number that the build uses, and number that the device has, of each resource."""
+    have = find_board(report["board"]).resources
+    yield "LUT4", report["lut"], have.lut
+    yield "flip-flops", report["ff"], have.ff
+    yield "block RAM", report["block_ram"], have.block_ram
+    yield "DSP", report["dsp"], have.dsp
+    if have.spram:
+        yield "single-port RAM", report["spram"], have.spram
+
+
 def print_build(report: dict[str, Any], console: Console | None = None) -> None:
     """The report as a table, with the share of the device that is used."""
-    resources = find_board(report["board"]).resources
     table = Table(title=f"{report['model']} on {report['board']} ({report['device']})")
     for title in ("what", "value", "of the device", "from"):
         table.add_column(title, justify="right" if title == "value" else "left")
 
-    def used(name: str, count: int, available: int) -> None:
+    for name, count, available in used_resources(report):
         table.add_row(name, f"{count:,}", f"{count / available:.0%}", "nextpnr")
-
-    used("LUT4", report["lut"], resources.lut)
-    used("flip-flops", report["ff"], resources.ff)
-    used("block RAM", report["block_ram"], resources.block_ram)
-    used("DSP", report["dsp"], resources.dsp)
-    if resources.spram:
-        used("single-port RAM", report["spram"], resources.spram)
     table.add_row("Fmax", f"{report['fmax_mhz']:.1f} MHz",
                   f"constraint {report['constrained_mhz']:.1f} MHz",
                   f"nextpnr, seed {report['seed']}")

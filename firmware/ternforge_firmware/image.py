@@ -31,7 +31,7 @@ from ternforge.config import CoreConfig
 from ternforge.errors import UserError
 from ternforge.isa import Function, Opcode
 from ternforge.output import write_bytes
-from ternforge.presets import BOARDS, PRESETS
+from ternforge.presets import fitting_boards
 
 from .packet import (
     HEADER_BYTES,
@@ -273,9 +273,7 @@ class Image:
         """
         reason = self._misfit(core)
         if reason is not None:
-            fitting = [board for board, preset in BOARDS.items()
-                       if self._misfit(PRESETS[preset]) is None]
-            hint = f"it would fit {' or '.join(fitting)}" if fitting else "it fits no board"
+            hint = fitting_boards(lambda other: self._misfit(other) is None)
             raise ImageError(f"image {name!r} {reason}; {hint}")
 
     def _misfit(self, core: CoreConfig) -> str | None:

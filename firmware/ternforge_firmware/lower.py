@@ -19,7 +19,7 @@ import numpy as np
 
 from ternforge.config import CoreConfig
 from ternforge.isa import Function, Opcode, SumOf
-from ternforge.presets import BOARDS, PRESETS, core_preset
+from ternforge.presets import core_preset, fitting_boards
 from ternforge_model.program import Load, Matvec, Op, Program, Quantise
 
 from . import pack, packet
@@ -90,9 +90,7 @@ def lower_for(program: Program, preset: str,
     try:
         return lower(program, core, tokenizer)
     except FitError as error:
-        fitting = [board for board, name in BOARDS.items()
-                   if PRESETS[name] != core and _fits(program, PRESETS[name])]
-        hint = f"it would fit {' or '.join(fitting)}" if fitting else "it fits no board"
+        hint = fitting_boards(lambda other: other != core and _fits(program, other))
         raise FitError(f"{error} ({preset}); {hint}") from None
 
 

@@ -1,9 +1,11 @@
 """Named core configurations, one per device that the shipped models are sized for."""
 
+from collections.abc import Callable
+
 from ternforge.config import CoreConfig
 from ternforge.errors import unknown
 
-__all__ = ["BOARDS", "MODELS", "PRESETS", "core_preset"]
+__all__ = ["BOARDS", "MODELS", "PRESETS", "core_preset", "fitting_boards"]
 
 #: Core configurations by name.
 PRESETS = {
@@ -22,6 +24,12 @@ BOARDS = {"icebreaker": "up5k", "ulx3s-85f": "ecp5-85f"}
 
 #: Board that each shipped model is sized for.
 MODELS = {"shakespeare-up5k": "icebreaker", "shakespeare-85f": "ulx3s-85f"}
+
+
+def fitting_boards(fits: Callable[[CoreConfig], bool]) -> str:
+    """Which boards have a core that ``fits``, as the end of a sentence that refuses another."""
+    fitting = [board for board, preset in BOARDS.items() if fits(PRESETS[preset])]
+    return f"it would fit {' or '.join(fitting)}" if fitting else "it fits no board"
 
 
 def core_preset(name: str) -> CoreConfig:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ternforge.cli import command
 from ternforge.errors import UserError
 from ternforge_boards.board import board as find_board
-from ternforge_boards.report import read_report
+from ternforge_boards.report import read_report, used_resources
 from ternforge_firmware.image import Image
 from ternforge_sim.commands import (
     DEFAULT_BOARD,
@@ -27,8 +27,7 @@ MODEL = "shakespeare-85f"
 
 def _board_rows(board: str, image: Image, cycles: float) -> Iterator[tuple[str, str]]:
     """Speed at the board's clock, and area and Fmax if ``ternforge build`` was run here."""
-    record = find_board(board)
-    mhz, source = record.core_mhz, "the board's clock"
+    mhz, source = find_board(board).core_mhz, "the board's clock"
     folder = Path("build") / f"{board}-{image.model}"
     built = []
     if folder.is_dir():
@@ -40,13 +39,10 @@ def _board_rows(board: str, image: Image, cycles: float) -> Iterator[tuple[str, 
             built = [(f"build in {folder}", f"left out: {error}")]
         else:
             mhz, source = report["core_mhz"], "the build's clock"
-            have = record.resources
             fmax, constraint = report["fmax_mhz"], report["constrained_mhz"]
             built = [("Fmax", f"{fmax:.1f} MHz (constraint {constraint:.1f} MHz), nextpnr")]
-            for name, key, count in (("LUT4", "lut", have.lut), ("flip-flops", "ff", have.ff),
-                                     ("block RAM", "block_ram", have.block_ram),
-                                     ("DSP", "dsp", have.dsp)):
-                built.append((name, f"{report[key]:,} of {count:,} ({report[key] / count:.0%})"))
+            built += [(name, f"{count:,} of {available:,} ({count / available:.0%})")
+                      for name, count, available in used_resources(report)]
     yield "tokens/s", f"{mhz * 1e6 / cycles:.0f} at {mhz:g} MHz, {source}"
     yield from built
     if not built:
