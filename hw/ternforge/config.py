@@ -73,7 +73,7 @@ class CoreConfig:
 
         Where wide beats want a fast clock, a register stands behind the RAM.
         """
-        return 2 if self.lanes > 8 else 1
+        return 2 if self.registers_beats else 1
 
     @property
     def max_tiles(self) -> int:
