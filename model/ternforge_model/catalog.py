@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from ternforge.errors import UserError, suggestion
 
-from .checkpoint import load_tensors
+from .checkpoint import Checkpoint, open_checkpoint
 from .config import ModelConfig
 from .convert import convert
 from .program import Program
@@ -57,14 +55,14 @@ class Model:
     folder: Path  #: where it lies
 
     @cached_property
-    def checkpoint(self) -> tuple[ModelConfig, dict[str, np.ndarray]]:
-        """Configuration and float32 tensors."""
-        return load_tensors(self.folder)
+    def checkpoint(self) -> Checkpoint:
+        """Configuration, and float32 tensors that are read when asked for."""
+        return open_checkpoint(self.folder)
 
     @property
     def config(self) -> ModelConfig:
         """Configuration."""
-        return self.checkpoint[0]
+        return self.checkpoint.config
 
     @cached_property
     def tokenizer(self) -> ByteTokenizer:
@@ -78,7 +76,8 @@ class Model:
     @cached_property
     def program(self) -> Program:
         """Integer program; its calibration depends on the checkpoint alone."""
-        return convert(*self.checkpoint, name=self.name)
+        with self.checkpoint as checkpoint:
+            return convert(checkpoint.config, checkpoint, name=self.name)
 
 
 def open_model(model: str | Path) -> Model:

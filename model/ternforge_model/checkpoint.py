@@ -6,10 +6,8 @@ where other readers of safetensors ignore it. Files of others have none and cann
 
 import contextlib
 import json
-import math
 import os
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,15 @@ import numpy as np
 from safetensors.numpy import save
 
 from .config import ModelConfig
+from .tensorfile import Stamp, TensorFile, with_sums
 
-__all__ = ["atomic_write", "load_tensors", "read_safetensors", "save_tensors"]
+__all__ = ["Checkpoint", "atomic_write", "check_tensors", "load_tensors", "open_checkpoint",
+           "save_tensors"]
 
 CONFIG_FILE = "config.json"
 TENSOR_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-METADATA = "__metadata__"  #: key in the header of a safetensors file
-SUMS = "crc32"  #: key in the metadata
-#: Bytes per element of the accepted safetensors types.
-_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-#: Longest header a safetensors file may have.
-_HEADER_LIMIT = 100_000_000
+SHARDS = "model-*-of-*.safetensors"  #: names that upstream's writer gives to shards
 
 
 def atomic_write(path: str | Path, write: Callable[[Path], Any]) -> None:
@@ -46,170 +41,193 @@ def atomic_write(path: str | Path, write: Callable[[Path], Any]) -> None:
             temporary.unlink()
 
 
-def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Read every tensor of one safetensors file as float32.
+class Checkpoint(Mapping[str, np.ndarray]):
+    """A model folder of which one tensor at a time is in memory.
 
-    Types F64, F32, F16 and BF16 are accepted; nothing but NumPy is needed.
+    A mapping from upstream's tensor names to float32 arrays: exactly the names and shapes of
+    :meth:`ModelConfig.tensor_shapes`. Each access reads the tensor again and checks its values.
+    In a ``with`` block it also checks, at the end, that no file of it has changed meanwhile.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder with ``config.json``, and ``model.safetensors`` or an index and its shards. Only
+        ``config.json``, the index and the headers are read.
+
+    Attributes
+    ----------
+    folder : Path
+        The folder.
+    config : ModelConfig
+        Of ``config.json``.
+    shapes : dict of str to tuple of int
+        By tensor name.
+    dtypes : dict of str to str
+        Type in the file by tensor name: ``F64``, ``F32``, ``F16`` or ``BF16``.
 
     Raises
     ------
     ValueError
-        The file is missing, truncated or damaged, or a tensor has another type or another
-        CRC-32 than the file says; the message names the file, and the tensor or the offset.
+        A file is missing or damaged, the index and the shards disagree, or a tensor is missing,
+        unknown or of the wrong shape; when a tensor is read: it holds a NaN or an infinity, a
+        matrix is all zeros, or the file has changed. The message names the file and the tensor.
     """
-    path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} must be a readable file: {error.strerror}") from None
-    if len(raw) < 8:
-        raise ValueError(f"{path} must hold at least 8 bytes, not {len(raw)}: it is truncated")
-    length = int.from_bytes(raw[:8], "little")
-    if length > min(_HEADER_LIMIT, len(raw) - 8):
-        raise ValueError(
-            f"{path} must hold the {length} header bytes that offset 0 announces, "
-            f"not {len(raw) - 8}: it is truncated or not a safetensors file"
-        )
-    try:
-        header = json.loads(raw[8 : 8 + length])
-        entries = {k: v for k, v in header.items() if k != METADATA}
-        sums = json.loads(header.get(METADATA, {}).get(SUMS, "{}"))
-        sums = dict.fromkeys(entries) | dict(sums) if sums else {}
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise ValueError(f"{path} must hold a JSON object as header at offset 8") from None
-    body = memoryview(raw)[8 + length :]
-    for name in sums:
-        if name not in entries:
-            raise ValueError(f"{path}: tensor {name!r} must be present, as its CRC-32 is")
-    return {name: _tensor(path, name, entry, body, sums) for name, entry in entries.items()}
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise ValueError(f"{self.folder} must be a folder with {CONFIG_FILE} and {TENSOR_FILE}")
+        config, whole, index = (self.folder / name for name in (CONFIG_FILE, TENSOR_FILE,
+                                                                INDEX_FILE))
+        self._stamps = [Stamp.of(config)] if config.exists() else []
+        self.config = ModelConfig.from_json(config)
+        self._files: dict[str, TensorFile] = {}
+        if whole.exists() or not index.exists():
+            self._add(TensorFile(whole))
+            where = whole
+        else:
+            self._stamps.append(Stamp.of(index))
+            self._add_shards(index)
+            where = index
+        entries = {name: file.entries[name] for name, file in self._files.items()}
+        self.shapes = {name: entry.shape for name, entry in entries.items()}
+        self.dtypes = {name: entry.dtype for name, entry in entries.items()}
+        _check_shapes(self.config, self.shapes, {n: f.path for n, f in self._files.items()}, where)
+
+    def _add(self, file: TensorFile) -> None:
+        self._stamps.append(file.stamp)
+        for name in file.entries:
+            if name in self._files:
+                raise ValueError(f"{file.path}: tensor {name!r} must not also be in "
+                                 f"{self._files[name].path}")
+            self._files[name] = file
+
+    def _add_shards(self, index: Path) -> None:
+        place = _read_index(index)
+        shards = sorted(set(place.values()))
+        for path in sorted(self.folder.glob(SHARDS)):
+            if path.name not in shards:
+                raise ValueError(f"{index} must name every shard of the folder, but not "
+                                 f"{path.name!r}")
+        for shard in shards:
+            if not (self.folder / shard).is_file():
+                raise ValueError(f"{index} must name files of its own folder, but {shard!r} is "
+                                 "missing")
+            self._add(TensorFile(self.folder / shard))
+        for name, file in self._files.items():
+            if place.get(name) != file.path.name:
+                there = f"for {place[name]!r}, not" if name in place else "for"
+                raise ValueError(f"{index} must list tensor {name!r} {there} {file.path.name!r}, "
+                                 "which holds it")
+        for name, shard in place.items():
+            if name not in self._files:
+                raise ValueError(f"{self.folder / shard}: tensor {name!r} must be present, as "
+                                 f"{index.name} says")
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        file = self._files[name]
+        value = file.read(name)
+        _check_values(name, value, file.path)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, name: object) -> bool:  # of Mapping, it would read the tensor
+        return name in self._files
+
+    def __enter__(self) -> "Checkpoint":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.check_unchanged()
+
+    def check_unchanged(self) -> None:
+        """Raise :exc:`ValueError` if a file of the checkpoint has changed since it was opened."""
+        for stamp in self._stamps:
+            stamp.check()
 
 
-def _tensor(path: Path, name: str, entry: Any, body: memoryview,
-            sums: Mapping[str, Any]) -> np.ndarray:
-    try:
-        kind, (start, stop) = entry["dtype"], entry["data_offsets"]
-        shape = tuple(int(n) for n in entry["shape"])
-        count = math.prod(shape)
-        if not 0 <= start <= stop or min(shape, default=1) < 0:
-            raise ValueError
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{path}: tensor {name!r} must have a valid header entry") from None
-    if kind not in _SIZES:
-        raise ValueError(
-            f"{path}: tensor {name!r} must have type {', '.join(_SIZES)}, not {kind!r}"
-        )
-    if stop - start != count * _SIZES[kind]:
-        raise ValueError(
-            f"{path}: tensor {name!r} must take {count * _SIZES[kind]} bytes, not {stop - start}"
-        )
-    if stop > len(body):
-        raise ValueError(
-            f"{path}: tensor {name!r} must end inside the file, but {stop - len(body)} bytes are "
-            "missing: it is truncated"
-        )
-    data = body[start:stop]
-    if name in sums and sums[name] != (found := _sum(data)):
-        raise ValueError(f"{path}: tensor {name!r} is corrupt: its CRC-32 must be {sums[name]}, "
-                         f"not {found}")
-    if kind == "BF16":
-        wide = np.frombuffer(data, "<u2").astype(np.uint32) << 16
-        return wide.view(np.float32).reshape(shape)
-    types = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
-    with np.errstate(over="ignore"):  # an F64 beyond float32 becomes inf, refused by the caller
-        return np.frombuffer(data, types[kind]).astype(np.float32).reshape(shape)
-
-
-def _sum(content: bytes | memoryview) -> str:
-    return f"{zlib.crc32(content):08x}"
-
-
-def _with_sums(raw: bytes) -> bytes:
-    """A safetensors file with the CRC-32 of each tensor; the same bytes on every run.
-
-    The library writes several metadata in random order, so they are added here.
-    """
-    start = 8 + int.from_bytes(raw[:8], "little")
-    header, body = json.loads(raw[8:start]), memoryview(raw)[start:]
-    header[METADATA][SUMS] = json.dumps(
-        {name: _sum(body[slice(*entry["data_offsets"])]) for name, entry in header.items()
-         if name != METADATA}, separators=(",", ":"))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the format wants the tensors aligned
-    return len(text).to_bytes(8, "little") + text + bytes(body)
+def open_checkpoint(folder: str | Path) -> Checkpoint:
+    """The checkpoint in ``folder``, validated but for its values; see :class:`Checkpoint`."""
+    return Checkpoint(folder)
 
 
 def load_tensors(folder: str | Path) -> tuple[ModelConfig, dict[str, np.ndarray]]:
-    """Read a model folder, one tensor file or several with an index.
+    """Configuration and all tensors, float32, of a model that fits in memory.
 
-    Returns
-    -------
-    config : ModelConfig
-        From ``config.json``.
-    tensors : dict of str to numpy.ndarray
-        Float32, upstream's names, exactly those of :meth:`ModelConfig.tensor_shapes`.
-
-    Raises
-    ------
-    ValueError
-        A file is missing or damaged, or a tensor is missing, unknown, of the wrong shape, or holds
-        a NaN or an infinity; the message names the file and the tensor.
+    Raises what :class:`Checkpoint` raises.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder} must be a folder with {CONFIG_FILE} and {TENSOR_FILE}")
-    config = ModelConfig.from_json(folder / CONFIG_FILE)
-    tensors: dict[str, np.ndarray] = {}
-    source: dict[str, Path] = {}
-    for path in _tensor_files(folder):
-        for name, value in read_safetensors(path).items():
-            if name in tensors:
-                raise ValueError(f"{path}: tensor {name!r} must not also be in {source[name]}")
-            tensors[name], source[name] = value, path
-    check_tensors(config, tensors, source, folder / TENSOR_FILE)
-    return config, tensors
+    with open_checkpoint(folder) as checkpoint:
+        return checkpoint.config, dict(checkpoint)
 
 
-def _tensor_files(folder: Path) -> list[Path]:
-    index = folder / INDEX_FILE
-    if (folder / TENSOR_FILE).exists() or not index.exists():
-        return [folder / TENSOR_FILE]
+def _read_index(index: Path) -> dict[str, str]:
+    """Name of the shard that holds each tensor."""
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        place = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        if not isinstance(place, dict):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(f"{index} must be a JSON object with a 'weight_map'") from None
-    for name in names:
-        if not isinstance(name, str) or Path(name).name != name:
-            raise ValueError(f"{index} must name files of its own folder, not {name!r}")
-    return [folder / name for name in names]
+    for shard in place.values():
+        if not isinstance(shard, str) or not shard or Path(shard).name != shard:
+            raise ValueError(f"{index} must name files of its own folder, not {shard!r}")
+    return place
 
 
-def check_tensors(
-    config: ModelConfig,
-    tensors: Mapping[str, np.ndarray],
-    source: Mapping[str, Path],
-    default: Path,
-) -> None:
-    """Refuse a set of tensors that does not fit ``config``; ``source`` names files in messages."""
+def _check_shapes(config: ModelConfig, found: Mapping[str, tuple[int, ...]],
+                  source: Mapping[str, Path], default: Path | None) -> None:
+    """Refuse names and shapes that do not fit ``config``; ``source`` names files in messages."""
+
+    def at(name: str) -> str:
+        path = source.get(name, default)
+        return "" if path is None else f"{path}: "
+
+    def more(names: list[str]) -> str:
+        return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+
     shapes = config.tensor_shapes()
+    if missing := [name for name in shapes if name not in found]:
+        raise ValueError(f"{at(missing[0])}tensor {missing[0]!r} must be present{more(missing)}")
+    if extra := [name for name in found if name not in shapes]:
+        raise ValueError(f"{at(extra[0])}tensor {extra[0]!r} must not be there{more(extra)}; the "
+                         "config has no such")
     for name, shape in shapes.items():
-        if name not in tensors:
-            raise ValueError(f"{default}: tensor {name!r} must be present")
-        value, path = tensors[name], source.get(name, default)
-        if value.shape != shape:
-            raise ValueError(
-                f"{path}: tensor {name!r} must have shape {list(shape)}, not {list(value.shape)}"
-            )
-        finite = np.isfinite(value)
-        if not finite.all():
-            place = [int(n) for n in np.argwhere(~finite)[0]]
-            raise ValueError(
-                f"{path}: tensor {name!r} must be finite, but holds {value[tuple(place)]} "
-                f"at index {place}"
-            )
-    for name in tensors:
-        if name not in shapes:
-            path = source.get(name, default)
-            raise ValueError(f"{path}: tensor {name!r} must not be there; the config has no such")
+        if tuple(found[name]) != shape:
+            raise ValueError(f"{at(name)}tensor {name!r} must have shape {list(shape)}, not "
+                             f"{list(found[name])}")
+
+
+def _check_values(name: str, value: np.ndarray, path: Path | None) -> None:
+    """Refuse NaN and infinity, and a matrix without any weight."""
+    at = "" if path is None else f"{path}: "
+    finite = np.isfinite(value)
+    if not finite.all():
+        place = [int(n) for n in np.unravel_index(int(finite.argmin()), value.shape)]
+        raise ValueError(f"{at}tensor {name!r} must be finite, but holds {value[tuple(place)]} "
+                         f"at index {place}")
+    if value.ndim == 2 and name != "model.lower_bounds" and not value.any():
+        raise ValueError(f"{at}tensor {name!r} must not be all zeros")
+
+
+def check_tensors(config: ModelConfig, tensors: Mapping[str, np.ndarray],
+                  path: Path | None = None) -> None:
+    """Refuse tensors in memory for the reasons that :class:`Checkpoint` has.
+
+    A :class:`Checkpoint` passes at once: its names and shapes were checked when it was opened, and
+    its values are when they are read. ``path`` begins the messages.
+    """
+    if isinstance(tensors, Checkpoint):
+        return
+    shapes = {name: np.shape(value) for name, value in tensors.items()}
+    _check_shapes(config, shapes, {}, path)
+    for name, value in tensors.items():
+        _check_values(name, value, path)
 
 
 def save_tensors(
@@ -229,12 +247,12 @@ def save_tensors(
     Raises
     ------
     ValueError
-        The tensors do not fit ``config``, or are not finite.
+        The tensors do not fit ``config``, are not finite, or a matrix is all zeros.
     """
     folder = Path(folder)
-    check_tensors(config, tensors, {}, folder / TENSOR_FILE)
-    raw = _with_sums(save({k: np.ascontiguousarray(v) for k, v in tensors.items()},
-                          {"format": "pt"}))
+    check_tensors(config, tensors, folder / TENSOR_FILE)
+    raw = with_sums(save({k: np.ascontiguousarray(v) for k, v in tensors.items()},
+                         {"format": "pt"}))
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / TENSOR_FILE, lambda path: path.write_bytes(raw))
     atomic_write(folder / CONFIG_FILE, lambda path: path.write_text(config.to_json()))

@@ -70,10 +70,10 @@ class _Comparison:
     def __init__(self, model: Model):
         import torch
 
-        from .export import load_reference
+        from .export import load_checkpoint
 
         self.torch = torch
-        self.reference = load_reference(model.folder)
+        self.reference = load_checkpoint(model.folder)
         self.integer = IntegerModel(model.program)
         self.float_state: Any = None
         self.integer_state: State | None = None

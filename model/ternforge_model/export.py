@@ -6,18 +6,40 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .checkpoint import load_tensors, save_tensors
+from .checkpoint import open_checkpoint, save_tensors
 from .ops import quantise_embeddings, quantise_weights
 from .reference import ReferenceModel
 
-__all__ = ["compact_matrix", "export_model", "load_reference", "save_reference"]
+__all__ = ["compact_matrix", "export_model", "load_checkpoint", "save_reference"]
 
 
-def load_reference(folder: str | Path) -> ReferenceModel:
-    """Float reference of a model folder, in eval mode; raises what :func:`load_tensors` raises."""
-    config, tensors = load_tensors(folder)
-    model = ReferenceModel(config)
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
+def load_checkpoint(folder: str | Path) -> ReferenceModel:
+    """Float32 reference model of a checkpoint in upstream's format (spec sections 1, 2 and 8).
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder with ``config.json`` and ``model.safetensors``, or an index and its shards, in
+        float32, bfloat16, float16 or float64.
+
+    Returns
+    -------
+    ReferenceModel
+        In eval mode: ``model(ids)`` maps int64 ``[B, T]`` to float32 logits ``[B, T, V]``;
+        ``model(ids, state=state, return_state=True)`` also takes and returns the state
+        ``[L, B, e]``, see :meth:`ReferenceModel.forward`.
+
+    Raises
+    ------
+    ValueError
+        The folder is not such a checkpoint, see :class:`~ternforge_model.checkpoint.Checkpoint`.
+    """
+    with open_checkpoint(folder) as checkpoint:
+        with torch.device("meta"):  # no memory, no random weights
+            model = ReferenceModel(checkpoint.config)
+        # Tensor by tensor: the model's own float32 weights are all that is held.
+        model.load_state_dict(
+            {name: torch.from_numpy(value) for name, value in checkpoint.items()}, assign=True)
     return model.eval()
 
 
@@ -70,4 +92,4 @@ def export_model(
         "torch_dtype": "float16",
     }
     save_tensors(folder, replace(config, extra=extra), values)
-    return load_reference(folder)
+    return load_checkpoint(folder)

@@ -3,13 +3,14 @@
 Calibration runs a skeleton in float, conversion gives each of its ops integer formats.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ternforge.isa import Function, SumOf
 
+from .checkpoint import check_tensors
 from .config import ModelConfig
 from .program import unscaled_fits
 
@@ -206,17 +207,6 @@ class _Builder:
                    scaled=False, dst="logits" if store else None)])
 
 
-def _checked(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """Sentences about what is wrong with a checkpoint."""
-    for name, shape in config.tensor_shapes().items():
-        if name not in tensors:
-            yield f"checkpoint must hold the tensor {name!r}"
-        elif tuple(tensors[name].shape) != shape:
-            yield f"tensor {name!r} must have shape {shape}, not {tuple(tensors[name].shape)}"
-        elif not np.isfinite(tensors[name]).all():
-            yield f"tensor {name!r} must be finite, but holds NaN or infinity"
-
-
 def skeleton(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> Skeleton:
     """Order, merge and ternarise a checkpoint.
 
@@ -225,10 +215,9 @@ def skeleton(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> Skeleton
     Raises
     ------
     ValueError
-        A tensor is missing, has another shape or is not finite.
+        A tensor is missing, unknown, of another shape, not finite, or a matrix of zeros.
     """
-    for problem in _checked(config, tensors):
-        raise ValueError(problem)
+    check_tensors(config, tensors)
     d, e, m = config.hidden_size, config.mixer_width, config.mlp_width
     store = config.vocab_size <= max(d, m)
     builder = _Builder(config, tensors)

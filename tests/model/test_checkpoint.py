@@ -1,4 +1,5 @@
 import json
+import os
 import zlib
 from contextlib import suppress
 
@@ -9,10 +10,11 @@ from safetensors.numpy import load_file, save_file
 from ternforge_model.checkpoint import (
     atomic_write,
     load_tensors,
-    read_safetensors,
+    open_checkpoint,
     save_tensors,
 )
 from ternforge_model.config import ModelConfig
+from ternforge_model.tensorfile import TensorFile
 
 CONFIG = ModelConfig(vocab_size=5, hidden_size=4, num_hidden_layers=2, intermediate_size=6)
 HEAD = "lm_head.weight"
@@ -46,23 +48,6 @@ def test_round_trip(tmp_path):
         "config.json", "model.safetensors"]
 
 
-def test_two_shards_with_an_index(tmp_path):
-    tensors = random_tensors()
-    names = sorted(tensors)
-    (tmp_path / "config.json").write_text(CONFIG.to_json())
-    save_file({k: tensors[k] for k in names[:20]}, tmp_path / "a.safetensors")
-    save_file({k: tensors[k] for k in names[20:]}, tmp_path / "b.safetensors")
-    index = {k: "a.safetensors" if n < 20 else "b.safetensors" for n, k in enumerate(names)}
-    path = tmp_path / "model.safetensors.index.json"
-    path.write_text(json.dumps({"weight_map": index}))
-    assert np.array_equal(load_tensors(tmp_path)[1][HEAD], tensors[HEAD])
-    path.write_text(json.dumps({"weight_map": {HEAD: "../x.safetensors"}}))
-    assert refusal(tmp_path) == (
-        "DIR/model.safetensors.index.json must name files of its own folder, "
-        "not '../x.safetensors'"
-    )
-
-
 def test_bfloat16_and_float16_are_widened(tmp_path):
     path = tmp_path / "x.safetensors"
     header = json.dumps({
@@ -71,9 +56,9 @@ def test_bfloat16_and_float16_are_widened(tmp_path):
     }).encode()
     body = np.array([0x3FC0, 0xC000], "<u2").tobytes() + np.array([0.25], "<f2").tobytes()
     path.write_bytes(len(header).to_bytes(8, "little") + header + body)
-    got = read_safetensors(path)
-    assert got["b"].tolist() == [1.5, -2.0]
-    assert got["h"].tolist() == [0.25]
+    file = TensorFile(path)
+    assert file.read("b").tolist() == [1.5, -2.0]
+    assert file.read("h").tolist() == [0.25]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -106,6 +91,95 @@ def test_extra_tensor(tmp_path):
     assert refusal(tmp_path) == (
         "DIR/model.safetensors: tensor 'x' must not be there; the config has no such"
     )
+
+
+def test_several_missing_or_extra_tensors_are_counted(tmp_path):
+    tensors = random_tensors()
+    write(tmp_path, {k: v for k, v in tensors.items() if "layers.1." not in k})
+    assert refusal(tmp_path) == ("DIR/model.safetensors: tensor 'model.layers.1.attn_norm.weight' "
+                                 "must be present (and 14 more)")
+    bias = "model.layers.0.attn.f_proj.bias"
+    write(tmp_path, {**tensors, bias: np.zeros(4, np.float32), "x": np.zeros(1, np.float32)})
+    assert refusal(tmp_path) == (f"DIR/model.safetensors: tensor '{bias}' must not be there "
+                                 "(and 1 more); the config has no such")
+
+
+@pytest.mark.parametrize("name", [HEAD, "model.layers.1.attn.g_proj.weight",
+                                  "model.embeddings.weight"])
+def test_a_matrix_of_zeros_is_refused(tmp_path, name):
+    tensors = random_tensors()
+    write(tmp_path, {**tensors, name: np.zeros_like(tensors[name])})
+    assert refusal(tmp_path) == f"DIR/model.safetensors: tensor {name!r} must not be all zeros"
+
+
+def test_lower_bounds_of_zeros_are_a_fresh_model(tmp_path):
+    write(tmp_path, {**random_tensors(), "model.lower_bounds": np.zeros((2, 4), np.float32)})
+    assert not load_tensors(tmp_path)[1]["model.lower_bounds"].any()
+
+
+def test_only_the_tensor_asked_for_is_read(tmp_path):
+    tensors = random_tensors()
+    tensors["model.norm.weight"][2] = np.nan
+    write(tmp_path, tensors)
+    checkpoint = open_checkpoint(tmp_path)
+    assert checkpoint.config == CONFIG
+    assert checkpoint.shapes == CONFIG.tensor_shapes()
+    assert set(checkpoint.dtypes.values()) == {"F32"}
+    assert set(checkpoint) == set(tensors)
+    assert "model.norm.weight" in checkpoint
+    assert np.array_equal(checkpoint[HEAD], tensors[HEAD])
+    with pytest.raises(ValueError, match=r"'model\.norm\.weight' must be finite"):
+        checkpoint["model.norm.weight"]
+
+
+@pytest.mark.parametrize("change", ["rewritten", "truncated", "removed"])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_source_that_changes_while_it_is_read(tmp_path, name, change):
+    write(tmp_path, random_tensors())
+    checkpoint, path = open_checkpoint(tmp_path), tmp_path / name
+    assert checkpoint[HEAD].shape == (5, 4)
+    stat = path.stat()
+    if change == "removed":
+        path.unlink()
+    elif change == "truncated":
+        path.write_bytes(path.read_bytes()[:-9])
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    else:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
+    message = (f"^{path} must not change while it is read, but it did: read it again when nothing "
+               "writes to it$")
+    with pytest.raises(ValueError, match=message):
+        checkpoint.__exit__(None)
+    if name == "model.safetensors":  # told by the next read already
+        with pytest.raises(ValueError, match=message):
+            checkpoint["lm_head.norm.weight"]
+
+
+def test_the_end_of_a_with_block_checks_the_source(tmp_path, monkeypatch):
+    write(tmp_path, random_tensors())
+    calls = []
+    with open_checkpoint(tmp_path) as checkpoint:
+        monkeypatch.setattr(checkpoint, "check_unchanged", lambda: calls.append("checked"))
+        assert len(dict(checkpoint)) == 35
+        assert calls == []
+    assert calls == ["checked"]
+
+
+@pytest.mark.parametrize(("shift", "tail", "message"), [
+    (0, b"1234", "DIR/x must end with its last tensor at byte 144, not at 148"),
+    (4, b"1234", "tensor 'b' must start at byte 140, where the one before it ends, not at 144"),
+    (-4, b"", "tensor 'b' must start at byte 140, where the one before it ends, not at 136"),
+])
+def test_gaps_and_overlaps_are_refused(tmp_path, shift, tail, message):
+    path = tmp_path / "x"
+    header = json.dumps({
+        "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        "b": {"dtype": "F32", "shape": [1], "data_offsets": [4 + shift, 8 + shift]},
+    }).encode().ljust(128)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8) + tail)
+    with pytest.raises(ValueError) as caught:
+        TensorFile(path)
+    assert message in str(caught.value).replace(str(tmp_path), "DIR")
 
 
 def test_integer_tensor(tmp_path):

@@ -93,10 +93,10 @@ def test_eval_compares_both_models(folder, tmp_path, capsys, monkeypatch):
     assert got["saturations"] == dict.fromkeys(SITES, 0)
     assert got["argmax_agreement"] > 0.95
     # The float loss is that of the reference on the whole sequence at once.
-    from ternforge_model.export import load_reference
+    from ternforge_model.export import load_checkpoint
 
     ids = torch.from_numpy(np.frombuffer(raw[:1200], np.uint8).astype(np.int64) - VOCABULARY[0])
-    reference = load_reference(folder)
+    reference = load_checkpoint(folder)
     with torch.inference_mode():
         logits = reference(ids[None, :-1])[0]
         want = torch.nn.functional.cross_entropy(logits, ids[1:]).item()

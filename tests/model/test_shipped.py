@@ -28,7 +28,7 @@ def test_integer_loss_is_within_half_a_percent_of_float(name):
     ids = np.array(prompt + generate(integer, prompt, LENGTH, temperature=1.0, seed=1))
     result = integer.forward(ids[:-1])
     factor = model.program.logit_scale * result.ratio_mantissa * 2.0**result.ratio_exponent
-    exact = FloatPass(skeleton(*model.checkpoint)).run(ids[None, :-1])[0][0]
+    exact = FloatPass(skeleton(model.config, model.checkpoint)).run(ids[None, :-1])[0][0]
     loss = nats(exact, ids[1:])
     assert loss < 2  # it writes the kind of text it learned
     assert nats(result.acc * factor[:, None], ids[1:]) == pytest.approx(loss, rel=5e-3)

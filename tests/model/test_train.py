@@ -116,7 +116,7 @@ def test_training_lowers_the_loss_and_records_the_result(tmp_path, text):
 def test_the_file_as_stored_is_what_was_evaluated(tmp_path, text):
     result = train(RECIPE, text, tmp_path / "out", console=quiet())
     tokens, _ = load_text(text)
-    stored = export.load_reference(tmp_path / "out")
+    stored = export.load_checkpoint(tmp_path / "out")
     assert carried_loss(stored, split_text(tokens)[1]) == result.validation_loss
 
 
@@ -148,7 +148,7 @@ def test_latent_weights_round_trip(tmp_path):
     model = ReferenceModel(CONFIG)
     export.save_reference(model, tmp_path)
     ids = torch.tensor([[1, 2, 3]])
-    assert torch.equal(export.load_reference(tmp_path)(ids), model(ids))
+    assert torch.equal(export.load_checkpoint(tmp_path)(ids), model(ids))
 
 
 def test_a_state_of_another_recipe_is_refused(tmp_path, text):
