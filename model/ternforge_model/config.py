@@ -29,7 +29,7 @@ class ModelConfig:
     hidden_size: int = 2048  #: d, width of the residual stream
     num_hidden_layers: int = 24  #: L
     num_heads: int = 1  #: splits the state, no effect on the arithmetic
-    expand_ratio: int | float = 1  #: mixer width e over d; only 1 works
+    expand_ratio: int | float = 1  #: mixer width e over d; with a lower bound only 1 works
     attn_mode: str = "fused_recurrent"  #: the only mode upstream accepts
     use_short_conv: bool = False  #: must stay false
     use_lower_bound: bool = True  #: learned lower bound of the forget gate, layers > 0
@@ -59,8 +59,9 @@ class ModelConfig:
         for name in ("use_short_conv", "use_lower_bound", "tie_word_embeddings"):
             if not isinstance(getattr(self, name), bool):
                 self._refuse(name, "true or false", TypeError)
-        self._check("expand_ratio", (int, float), "a number", lambda v: True)
-        if self.expand_ratio != 1:
+        self._check("expand_ratio", (int, float), "positive and finite",
+                    lambda v: 0 < v < float("inf"))
+        if self.expand_ratio != 1 and self.use_lower_bound:
             self._refuse("expand_ratio", "1 (upstream's lower bound has width hidden_size)")
         if self.use_short_conv:
             self._refuse("use_short_conv", "false (upstream calls its convolution wrongly)")
@@ -72,6 +73,9 @@ class ModelConfig:
             self._refuse("model_type", "'hgrn_bit'")
         if self.hidden_size % self.num_heads:
             self._refuse("hidden_size", f"a multiple of num_heads={self.num_heads}")
+        if self.mixer_width % self.num_heads or not self.mixer_width:
+            self._refuse("expand_ratio", "such that hidden_size * expand_ratio is a multiple of "
+                                         f"num_heads={self.num_heads}")
 
     def _check(self, name: str, kinds, rule: str, accepts) -> None:
         value = getattr(self, name)

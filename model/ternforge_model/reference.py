@@ -167,6 +167,14 @@ class HGRNBitModel(nn.Module):
         self.norm = _Norm(config.hidden_size)
 
 
+def _check_tokens(ids: Tensor, vocab_size: int) -> None:
+    if ids.is_floating_point():
+        raise ValueError(f"ids must be integers, not {ids.dtype}")
+    for token in (int(ids.min()), int(ids.max())):
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"ids must be tokens in 0..{vocab_size - 1}, not {token}")
+
+
 class ReferenceModel(nn.Module):
     """The whole language model; parameters carry upstream's tensor names (spec section 2).
 
@@ -248,11 +256,13 @@ class ReferenceModel(nn.Module):
         Raises
         ------
         ValueError
-            ``ids`` is not a non-empty ``[B, T]`` tensor, or ``state`` has another shape.
+            ``ids`` is not a non-empty ``[B, T]`` tensor of tokens, or ``state`` has another shape.
         """
         config = self.config
         if ids.dim() != 2 or 0 in ids.shape:
             raise ValueError(f"ids must be a non-empty [B, T] tensor, not {list(ids.shape)}")
+        if not self.training:  # a training step would wait for the device
+            _check_tokens(ids, config.vocab_size)
         want = (config.num_hidden_layers, ids.shape[0], config.mixer_width)
         if state is None:
             state = self.initial_state(ids.shape[0])

@@ -64,6 +64,15 @@ def test_values_that_cannot_run_are_refused(name, case):
     assert str(caught.value) == message
 
 
+def test_a_wider_mixer_needs_no_lower_bound():
+    config = ModelConfig(hidden_size=96, num_heads=4, expand_ratio=1.5, use_lower_bound=False)
+    assert config.tensor_shapes()["model.layers.0.attn.o_proj.weight"] == (96, 144)
+    with pytest.raises(ValueError) as caught:
+        ModelConfig(hidden_size=96, num_heads=4, expand_ratio=1.02, use_lower_bound=False)
+    assert str(caught.value) == ("ModelConfig.expand_ratio must be such that hidden_size * "
+                                 "expand_ratio is a multiple of num_heads=4, not 1.02")
+
+
 @pytest.mark.parametrize("value", [True, 8.0, "8"])
 def test_wrong_types_are_refused(value):
     with pytest.raises(TypeError) as caught:
