@@ -5,6 +5,7 @@
 """
 
 import argparse
+from itertools import chain
 
 from ternforge.errors import UserError
 from ternforge.presets import core_preset
@@ -12,25 +13,25 @@ from ternforge.system import BAUD
 from ternforge_firmware.host import Board
 from ternforge_firmware.image import Image
 from ternforge_firmware.lower import lower_for
+from ternforge_firmware.text import image_tokenizer
 from ternforge_firmware.transport import SerialTransport, Transport
 from ternforge_model.catalog import open_model
-from ternforge_model.tokenizer import ByteTokenizer
 
 
 def talk(transport: Transport, image: Image, prompt: str, count: int) -> str:
     """Upload ``image``, feed ``prompt``, print ``count`` generated tokens and return their text."""
-    tokenizer, text = ByteTokenizer(image.tokenizer["bytes"]), ""
+    tokenizer, text = image_tokenizer(image), ""
     with Board(transport) as board:
         print(f"{transport.name} has a core with lanes={board.core.lanes}")
         board.load(image)
         print(f"{len(image.memory())} beats are written")
         board.reset()
         first = board.step(tokenizer.encode(prompt))
-        print(prompt + tokenizer.decode([first]), end="", flush=True)
-        text = tokenizer.decode([first])
-        for token in board.generate(count - 1):
-            text += tokenizer.decode([token])
-            print(text[-1], end="", flush=True)
+        print(prompt, end="", flush=True)
+        tokens = chain([first], board.generate(count - 1))
+        for part in tokenizer.stream(tokens, continued=True):
+            text += part
+            print(part, end="", flush=True)
         counters = board.counters()
     print(f"\n{counters.cycles} cycles per token, saturations {counters.saturations}")
     return text

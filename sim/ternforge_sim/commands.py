@@ -16,8 +16,9 @@ from ternforge.presets import core_preset
 from ternforge_firmware.image import Image
 from ternforge_firmware.image import read as read_image
 from ternforge_firmware.lower import lower_for
+from ternforge_firmware.text import image_tokenizer
 from ternforge_model.catalog import open_model
-from ternforge_model.tokenizer import ByteTokenizer
+from ternforge_model.tokenizer import Tokenizer
 
 from .display import TextDisplay
 from .runner import build_simulator
@@ -52,7 +53,7 @@ def open_image(board: str, model: str | None, image: Path | None) -> Image:
     return lower_for(found.program, board, found.tokenizer)
 
 
-def encode_prompt(tokenizer: ByteTokenizer, prompt: str) -> list[int]:
+def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
     """Tokens of a prompt from the command line; says what is wrong with one that has none."""
     try:
         raw = prompt.encode("utf-8")
@@ -84,7 +85,7 @@ def run_and_show(board: str, image: Image, prompt: str, tokens: int, temperature
     if not 0 <= temperature < float("inf"):
         raise UserError(f"--temperature must be zero or more, not {temperature}")
     core = core_preset(board)
-    tokenizer = ByteTokenizer(image.tokenizer["bytes"])
+    tokenizer = image_tokenizer(image)
     ids = encode_prompt(tokenizer, prompt)
     console = Console(stderr=True, quiet=quiet)
 
@@ -100,19 +101,17 @@ def run_and_show(board: str, image: Image, prompt: str, tokens: int, temperature
                                   seed=seed, check=False, wave=window)
 
     library = build()
-    shown: list[int] = []
+    text = tokenizer.text_stream(continued=True)
     with TextDisplay(prompt, len(ids) + tokens - 1, quiet=quiet) as display:
         def on_token(progress: Any) -> None:
             if progress.token is not None:
-                shown.append(progress.token)
-                done = "".join(tokenizer.stream(shown)).removesuffix("\ufffd")
-                display.add(done[len(display.text):])
+                display.add(text.push(progress.token))
             display.update(progress)
 
         run = run_simulation(library, core, image, ids, tokens, temperature=temperature, seed=seed,
                              check=check, on_token=on_token)
     written = (wave or WaveRequest(None, None)).write(f"{board}-{image.model}", run, traced)
-    return Shown(run, tokenizer.decode(run.tokens), written)
+    return Shown(run, tokenizer.decode(run.tokens, continued=True), written)
 
 
 def _results(shown: Shown) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_folder_without_checkpoint_is_refused(folder, tmp_path):
 
 def test_tokenizer_of_another_size_is_refused(folder):
     (folder / "tokenizer.json").write_text(ByteTokenizer(VOCABULARY[:-1]).to_json())
-    with pytest.raises(UserError) as error:
+    with pytest.raises(ValueError) as error:
         _ = open_model("toy-one").tokenizer
     assert str(error.value) == (f"{folder / 'tokenizer.json'} must hold 32 tokens as the model "
                                 "does, not 31")

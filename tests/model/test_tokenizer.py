@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from ternforge_model.tokenizer import ByteTokenizer
+from ternforge_model.tokenizer import ByteTokenizer, open_tokenizer, tokenizer_from_json
 
 EURO = "a\u20acb"  # one byte, three bytes, one byte
 
@@ -10,6 +12,7 @@ def test_round_trip():
     assert tokenizer.vocabulary == tuple(sorted(b" benort"))
     assert tokenizer.encode("bee") == [1, 2, 2]
     assert tokenizer.decode([1, 2, 2]) == "bee"
+    assert tokenizer.decode_bytes([1, 2, 2], continued=True) == b"bee"
 
 
 def test_a_byte_outside_the_vocabulary_is_named_with_its_offset():
@@ -33,29 +36,57 @@ def test_streaming_holds_half_characters_back():
     tokens = tokenizer.encode(EURO)
     assert list(tokenizer.stream(tokens)) == ["a", "\u20ac", "b"]
     assert list(tokenizer.stream(tokens[:2])) == ["a", "\ufffd"]
+    text = tokenizer.text_stream()
+    assert [text.push(token) for token in tokens[:3]] == ["a", "", ""]
+    assert text.finish() == "\ufffd"
 
 
 def test_file_round_trip(tmp_path):
-    path = tmp_path / "tokenizer.json"
-    path.write_text(ByteTokenizer(b"zya").to_json())
-    assert ByteTokenizer.from_json(path).vocabulary == tuple(b"zya")
+    (tmp_path / "tokenizer.json").write_text(ByteTokenizer(b"zya").to_json())
+    tokenizer = open_tokenizer(tmp_path, 3)
+    assert isinstance(tokenizer, ByteTokenizer)
+    assert tokenizer.vocabulary == tuple(b"zya")
+    again = tokenizer_from_json(json.loads(tokenizer.to_json()))
+    assert again.encode("ay") == [2, 1]
+
+
+NEITHER = ('tokenizer must be of the library tokenizers, with the key "model", or have "type": '
+           '"byte" or "type": "sentencepiece"')
 
 
 @pytest.mark.parametrize(
     ("text", "rest"),
     [
-        ("nonsense", " must be readable JSON: Expecting value: line 1 column 1 (char 0)"),
-        ('{"type": "bpe"}', ' must hold an object with "type": "byte"'),
-        ('{"type": "byte"}', " must list the byte values under the key 'bytes'"),
-        ('{"type": "byte", "bytes": [256]}', (": vocabulary entry must be a byte value 0..255, "
+        ("nonsense", "tokenizer must be JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("[" * 100_000, "tokenizer must be JSON, but it is nested too deeply"),
+        ("[]", "tokenizer must be a JSON object, not list"),
+        ("{}", NEITHER),
+        ('{"type": "bpe", "model": {}}', NEITHER),
+        ('{"type": "byte"}', "tokenizer must list the byte values under the key 'bytes'"),
+        ('{"type": "byte", "bytes": [256]}', ("vocabulary entry must be a byte value 0..255, "
          "not 256")),
-        ('{"type": "byte", "bytes": [1, 1]}', (": vocabulary must hold at least one byte value "
+        ('{"type": "byte", "bytes": [1, 1]}', ("vocabulary must hold at least one byte value "
          "and none twice")),
     ],
+    ids=lambda value: value[:12],
 )
 def test_bad_files_are_named(tmp_path, text, rest):
     path = tmp_path / "tokenizer.json"
     path.write_text(text)
     with pytest.raises(ValueError) as caught:
-        ByteTokenizer.from_json(path)
-    assert str(caught.value) == f"{path}{rest}"
+        open_tokenizer(tmp_path)
+    assert str(caught.value) == f"{path}: {rest}"
+
+
+def test_a_folder_without_a_tokenizer(tmp_path):
+    with pytest.raises(ValueError) as caught:
+        open_tokenizer(tmp_path)
+    assert str(caught.value) == f"{tmp_path} must hold tokenizer.json or tokenizer.model"
+
+
+def test_a_tokenizer_of_another_size(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(ByteTokenizer(b"zya").to_json())
+    with pytest.raises(ValueError) as caught:
+        open_tokenizer(tmp_path, 4)
+    assert str(caught.value) == (f"{tmp_path / 'tokenizer.json'} must hold 4 tokens as the model "
+                                 "does, not 3")
