@@ -1,6 +1,7 @@
 """The one console script. Each package adds its verbs through entry points."""
 
 import ast
+import errno
 import importlib.util
 import sys
 import traceback
@@ -17,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ternforge.errors import UserError, suggestion
 
-__all__ = ["GROUP", "command", "main", "run"]
+__all__ = ["GROUP", "command", "main", "run", "run_function"]
 
 #: Entry-point group of the verbs.
 GROUP = "ternforge.commands"
@@ -76,16 +77,19 @@ def _summary(entry: EntryPoint) -> str:
 def _load(entry: EntryPoint) -> Any:
     """The click command behind an entry point that names a function or a Typer app."""
     target = entry.load()
-    if isinstance(target, typer.Typer):
-        app = target
-    else:
-        app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        lines = getattr(target, "ternforge_example", "").splitlines()
-        epilog = "\n\n".join(f"Example: `{line.strip()}`" for line in lines if line.strip())
-        app.command(entry.name, epilog=epilog or None)(target)
+    app = target if isinstance(target, typer.Typer) else _app(target, entry.name)
     loaded = typer.main.get_command(app)
     loaded.name = entry.name
     return loaded
+
+
+def _app(function: Callable[..., Any], name: str) -> typer.Typer:
+    """A Typer app of one command."""
+    app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    lines = getattr(function, "ternforge_example", "").splitlines()
+    epilog = "\n\n".join(f"Example: `{line.strip()}`" for line in lines if line.strip())
+    app.command(name, epilog=epilog or None)(function)
+    return app
 
 
 class _Verbs(TyperGroup):
@@ -153,6 +157,8 @@ def _sentence(error: Exception) -> str | None:
             return (f"this command needs {error.name.partition('.')[0]}, which is not installed: "
                     f"install ternforge[{extra}]")
         return None
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full: free some space and run it again"
     if isinstance(error, OSError) and error.filename is not None:
         reason = (error.strerror or type(error).__name__).lower()
         return f"{reason}: {str(error.filename)!r}"
@@ -184,9 +190,18 @@ def _complain(text: str, *, style: str = "bold red") -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 2 for bad input, 130 after Ctrl-C."""
+    return _run(app, "ternforge", args)
+
+
+def run_function(function: Callable[..., Any], name: str, args: Sequence[str] | None = None) -> int:
+    """Run a :func:`command` that is no verb; ``name`` calls it. Exit codes as of :func:`run`."""
+    return _run(_app(function, name), name, args)
+
+
+def _run(app: typer.Typer, name: str, args: Sequence[str] | None) -> int:
     _set_debug(False)
     try:
-        code = app(args=args, prog_name="ternforge", standalone_mode=False)
+        code = app(args=args, prog_name=name, standalone_mode=False)
     except Exception as error:
         if _debug:
             traceback.print_exc()
