@@ -110,6 +110,7 @@ def run_and_show(board: str, image: Image, prompt: str, tokens: int, temperature
 
         run = run_simulation(library, core, image, ids, tokens, temperature=temperature, seed=seed,
                              check=check, on_token=on_token)
+        display.add(text.finish())
     written = (wave or WaveRequest(None, None)).write(f"{board}-{image.model}", run, traced)
     return Shown(run, tokenizer.decode(run.tokens, continued=True), written)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, normalizers
 
 from ternforge.cli import run
 from ternforge_firmware.lower import lower_for
@@ -73,6 +75,29 @@ def test_report_for_people(call):
     for row in ("cycles per token", "ideal cycles per token", "share of the weight-stream limit",
                 "simulator", "saturations"):
         assert f"\n {row} " in out
+
+
+def test_words_stream_like_they_are_decoded(call, toy_model, tmp_path):
+    library = Tokenizer(models.BPE(
+        vocab={piece: n for n, piece in enumerate(
+            ["<unk>", "<s>", "\u2581", "<0xE2>", "<0x82>", "<0xAC>", *"abcdefgh", "ab",
+             "\u2581ab"])},
+        merges=[("a", "b"), ("\u2581", "ab")], byte_fallback=True, unk_token="<unk>"))
+    library.normalizer = normalizers.Sequence([
+        normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    library.decoder = decoders.Sequence([
+        decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(),
+        decoders.Strip(" ", 1, 0)])
+    folder = tmp_path / "toy"
+    shutil.copytree(toy_model, folder)
+    library.save(str(folder / "tokenizer.json"))
+    options = ("--prompt", "ab\u20acab", "--tokens", 40, "--temperature", 1.5, "--seed", 2)
+    told = json.loads(call(*options, "--json", model=folder)[1])
+    assert told["checked_tokens"] == 44  # 5 of the prompt, and all but the last
+    assert told["text"] == open_model(folder).tokenizer.decode(told["tokens"], continued=True)
+    assert " " in told["text"]
+    _, out, _ = call(*options, model=folder)
+    assert out.startswith(f"ab\u20acab{told['text']}\n")
 
 
 def test_tokens_are_reproducible_by_seed(call):
