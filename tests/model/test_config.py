@@ -111,6 +111,15 @@ def test_a_missing_file_is_named(tmp_path):
     assert str(caught.value) == f"{tmp_path / 'none.json'} must exist, but there is no such file"
 
 
+def test_the_loader_is_found_without_torch_until_it_is_used():
+    code = (
+        "import sys, ternforge_model; assert 'torch' not in sys.modules; "
+        "from ternforge_model import load_checkpoint; assert callable(load_checkpoint); "
+        "assert not hasattr(ternforge_model, 'other')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_reading_checkpoints_and_losses_needs_no_torch():
     code = (
         "import sys, ternforge_model.checkpoint, ternforge_model.evaluate, "
