@@ -28,7 +28,7 @@ def main() -> None:
     integer = IntegerModel(model.program)
     prompt = model.tokenizer.encode(options.prompt)
     tokens = generate(integer, prompt, 60, temperature=0.7, seed=1)
-    print(options.prompt + model.tokenizer.decode(tokens), end="\n\n")
+    print(options.prompt + model.tokenizer.decode(tokens, continued=True), end="\n\n")
 
     # One position: argmax of the logits, the recurrent state, saturations by site.
     result = integer.forward(prompt)
