@@ -129,18 +129,19 @@ class UartTransmitter(wiring.Component):
         count = Signal(range(self.divisor))
         shift = Signal(10, init=1)  # start, data and stop bit; 1 is left in the end
         last = Signal()
+        free = Signal(init=1)  # ``last & (count == 0)``, known a cycle ahead
         m.d.comb += [
             last.eq(shift[1:] == 0),
-            self.i.ready.eq(last & (count == 0)),
+            self.i.ready.eq(free),
             self.tx.eq(shift[0]),
         ]
         with m.If(count != 0):
-            m.d.sync += count.eq(count - 1)
+            m.d.sync += [count.eq(count - 1), free.eq(last & (count == 1))]
         with m.Elif(~last):
             m.d.sync += [shift.eq(shift >> 1), count.eq(self.divisor - 1)]
         with m.Elif(self.i.valid):
             m.d.sync += [shift.eq(Cat(C(0, 1), self.i.payload, C(1, 1))),
-                         count.eq(self.divisor - 1)]
+                         count.eq(self.divisor - 1), free.eq(0)]
         return m
 
 
