@@ -329,6 +329,11 @@ class HostPort(wiring.Component):
         counters = Cat(Value.cast(value) if len(Value.cast(value)) == 8 * size else
                        Cat(value, C(0, 8 * size - 1))
                        for value, size in zip(values, COUNTERS.values(), strict=True))
+        counted = Signal(8, reset_less=True)
+        with m.Switch(rest[:5]):
+            for index in range(len(counters) // 8):
+                with m.Case(len(counters) // 8 - 1 - index):
+                    m.d.sync += counted.eq(counters.word_select(index, 8))
         element = Cat(self.peek_data, self.peek_data[-1].replicate(8))
         with m.Switch(code):
             with m.Case(Command.INFO.value):
@@ -337,10 +342,7 @@ class HostPort(wiring.Component):
             with m.Case(Command.PEEK.value):
                 m.d.comb += payload.eq(element.word_select(~rest[:2], 8))
             with m.Case(Command.COUNTERS.value):
-                with m.Switch(rest[:5]):
-                    for index in range(len(counters) // 8):
-                        with m.Case(len(counters) // 8 - 1 - index):
-                            m.d.comb += payload.eq(counters.word_select(index, 8))
+                m.d.comb += payload.eq(counted)
             with m.Default():
                 m.d.comb += [payload.eq(token.word_select(~rest[0], 8)), ready.eq(fresh)]
         return payload, ready
