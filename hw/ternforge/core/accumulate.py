@@ -74,7 +74,7 @@ class Accumulator(wiring.Component):
         # Read the accumulator while the sum waits a cycle (or two); add; write and put out.
         addend = Signal(DotProduct.sum_layout(config), reset_less=True)
         addend_valid = Signal()
-        base = Mux(addend.first, 0, read.data)
+        base = read.data
         m.d.comb += read.addr.eq(row("read_row", self.i.valid, self.i.p.end))
         m.d.sync += [addend.eq(self.i.p), addend_valid.eq(self.i.valid)]
         if self._registered:
@@ -86,6 +86,7 @@ class Accumulator(wiring.Component):
             m.d.sync += [following.eq(addend), following_valid.eq(addend_valid)]
             addend, addend_valid = following, following_valid
 
+        base = Mux(addend.first, 0, base)
         total = Signal(signed(config.acc_bits), reset_less=True)
         total_valid, total_end, keep = Signal(), Signal(), Signal()
         m.d.sync += [
