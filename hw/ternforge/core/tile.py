@@ -16,7 +16,8 @@ class TileBuffer(wiring.Component):
     Codes are stored as they come, ``lanes`` to a word, so that five words make a tile. A loader
     copies tile after tile, round robin from tile 0, into the register, a word per cycle: the first
     one after :py:`restart` as its codes come, every other one once the tile before is released.
-    A tile is ready 5 cycles after that release, or two cycles after its last code came.
+    A tile is ready 5 cycles after that release, or two cycles after its last code came; a cycle
+    later where beats are wide.
 
     Parameters
     ----------
@@ -100,8 +101,14 @@ class TileBuffer(wiring.Component):
         waiting, load, fetch = Signal(), Signal(), Signal()
         slot = Signal(words, init=1)  # one bit: where the next word goes
         codes = Signal(words * bits, reset_less=True)
+        loads, word = Signal(words), Signal(bits, reset_less=True)  # the codes that change, to what
+        if config.registers_beats:  # they are many and far apart: told a cycle later
+            filled, domain = Signal(), m.d.sync
+        else:
+            filled, domain = self.ready, m.d.comb
+        domain += [loads.eq(slot & load.replicate(words)), word.eq(read.data)]
         m.d.comb += [
-            load.eq(waiting & (~self.ready | self.release)),
+            load.eq(waiting & (~filled | self.release)),
             fetch.eq((~waiting | load) & (complete | (address != written))),
             read.addr.eq(address), read.en.eq(fetch), self.codes.eq(codes),
         ]
@@ -113,14 +120,16 @@ class TileBuffer(wiring.Component):
                 with m.If(tile == (self.tiles - 1)[:len(tile)]):
                     m.d.sync += [tile.eq(0), address.eq(0)]
         with m.If(self.release):
-            m.d.sync += self.ready.eq(0)
+            m.d.sync += [filled.eq(0), self.ready.eq(0)]
         with m.If(load):
             m.d.sync += slot.eq(slot.rotate_left(1))
             with m.If(slot[-1]):
-                m.d.sync += self.ready.eq(1)
-            for index in range(words):
-                with m.If(slot[index]):
-                    m.d.sync += codes.word_select(index, bits).eq(read.data)
+                m.d.sync += filled.eq(1)
+        with m.If(loads[-1]):
+            m.d.sync += self.ready.eq(1)
+        for index in range(words):
+            with m.If(loads[index]):
+                m.d.sync += codes.word_select(index, bits).eq(word)
         with m.If(self.restart):
             m.d.sync += [
                 written.eq(0),
@@ -131,6 +140,9 @@ class TileBuffer(wiring.Component):
                 tile.eq(0),
                 waiting.eq(0),
                 slot.eq(1),
+                filled.eq(0),
                 self.ready.eq(0),
             ]
+            if config.registers_beats:
+                m.d.sync += loads.eq(0)
         return m
