@@ -2,11 +2,12 @@
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..config import CoreConfig
 from ..isa import DIRECTORY, MAGIC, gather
 from .queue import BlockQueue
+from .slice import RegisterSlice
 
 __all__ = ["Fetch"]
 
@@ -148,8 +149,15 @@ class Fetch(wiring.Component):
 
         with m.If(self.stop):
             m.d.sync += passing.eq(0)
+        if self.config.registers_beats:
+            m.submodules.slice = o = RegisterSlice(self.config.beat_bits)
+            m.d.comb += o.clear.eq(self.stop)
+            connect(m, o.o, flipped(self.o))
+            o = o.i
+        else:
+            o = self.o
         m.d.comb += [
-            self.o.valid.eq(queue.o.valid & passing), self.o.payload.eq(queue.o.payload),
-            queue.o.ready.eq(self.o.ready | ~passing),
+            o.valid.eq(queue.o.valid & passing), o.payload.eq(queue.o.payload),
+            queue.o.ready.eq(o.ready | ~passing),
         ]
         return m
