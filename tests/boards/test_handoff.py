@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from ternforge.cli import run
-from ternforge.mem.onchip import banks_of
+from ternforge.mem.onchip import banks_of, part_bits
 from ternforge.presets import core_preset
 from ternforge.process import find_tool
 from ternforge_sim.verilator import verilator_bin, verilator_root
@@ -59,11 +59,11 @@ def test_folder_holds_all_and_is_the_same_on_every_run(handoff, toy_model):
         f"board/{board.replace('-', '_')}_top.v",
         f"board/{board}.{'pcf' if board == 'icebreaker' else 'lpf'}",
     }
-    halves = (0, core.beat_bits // 2)  # of a bank: the first bit of each
+    parts = part_bits(core.beat_bits)[:-1]  # of a bank: the first bit of each
     image_banks = ({f"testbench/bank_{k}.mem" for k in range(len(banks_of(core)))}
                    if core.single_port_beats else
                    {f"ternforge_bank_{k}_{low}.mem" for k in range(len(banks_of(core)))
-                    for low in halves})
+                    for low in parts})
     files = contents(out)
     assert expected <= set(told["files"]) <= expected | image_banks
     assert set(files) - {".ternforge-files"} == set(told["files"])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from operator import or_
 
 from amaranth import *
@@ -11,11 +12,15 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import CoreConfig
 
-__all__ = ["Bank", "OnChipMemory", "banks_of", "memory_write"]
+__all__ = ["Bank", "OnChipMemory", "banks_of", "memory_write", "part_bits"]
 
 
 #: Banks that share registers, and words that one table of four inputs joins.
 _GROUP = 4
+#: Parts of a registered bank, each with its own address register: one net for a few block RAMs.
+_PARTS = 4
+#: Bits of a beat that fill whole block RAMs, whatever their depth.
+_WIDTH = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +55,9 @@ class OnChipMemory(wiring.Component):
     Addresses past the last bank read as an arbitrary beat.
 
     One or two banks are addressed and joined at once. More of them lie all over the device: address
-    and data pass registers of a group of banks, of a bank, and from its first half to its second,
-    on their way in both directions. Only the registers on the way to the addressed bank change.
+    and data pass registers of a group of banks, and of each part of a bank, one after the other.
+    Only the registers on the way to the addressed bank change. Each word passes two registers, the
+    first for nothing else: block RAM has it at its output.
 
     Parameters
     ----------
@@ -63,7 +69,7 @@ class OnChipMemory(wiring.Component):
     Attributes
     ----------
     latency : int
-        Cycles from address to data: 1, or 8 with registers and up to 16 banks.
+        Cycles from address to data: 1, or 11 with registers and up to 16 banks.
 
     Members
     -------
@@ -88,8 +94,9 @@ class OnChipMemory(wiring.Component):
                              f"not {len(init)}")
         self.config, self.init, self.banks = config, tuple(init), banks_of(config)
         self.registered = len(self.banks) > 2
-        # The address in three registers and one more, the RAM, and its word; then those of a group.
-        self.latency = 6 + _levels(len(self.banks)) if self.registered else 1
+        # Three registers of the address, the RAM, two of the word, and a cycle for each part but the
+        # first; then those that join the words.
+        self.latency = 5 + _PARTS + _levels(len(self.banks)) if self.registered else 1
         width = config.beat_bits
         super().__init__({
             "read_address": In(24), "read_data": Out(width), "write": In(memory_write(width)),
@@ -142,8 +149,7 @@ class OnChipMemory(wiring.Component):
 
     def _registered(self, m: Module, chosen: Value) -> Value:
         """Groups of banks behind registers of their own."""
-        width = self.config.beat_bits
-        half = width // 2
+        cuts = part_bits(self.config.beat_bits)
 
         def register(name: str, value: Value, when: Value | None = None) -> Signal:
             held = Signal(len(value), name=name, reset_less=True)
@@ -162,23 +168,32 @@ class OnChipMemory(wiring.Component):
             group_address = register(f"address_{group}", address, hits.any())
             group_writes = register(f"writes_{group}", writes & hits.any())
             group_data = register(f"data_{group}", data, group_writes)
-            high_data = register(f"high_data_{group}", group_data[half:])
+            # Each part of a bank is told by the part before it, a cycle later.
+            part_data = [group_data[low:high] for low, high in pairwise(cuts)]
+            for part in range(1, _PARTS):
+                for later in range(part, _PARTS):
+                    part_data[later] = register(f"data_{group}_{later}", part_data[later])
             for offset, index in enumerate(indices):
                 hit = group_hits[offset]
-                address_low = register(f"address_low_{index}", group_address, hit)
-                writes_low = register(f"writes_low_{index}", group_writes & hit)
-                low = self._ram(m, index, address_low, C(1), writes_low, group_data[:half])
-                # The other half of a bank is told a cycle later, by this one.
-                address_high = register(f"address_high_{index}", address_low)
-                writes_high = register(f"writes_high_{index}", writes_low)
-                high = self._ram(m, index, address_high, C(1), writes_high, high_data, half)
-                # A block RAM takes half of a fast clock's period: its word has a register at once.
-                read_low = register(f"read_low_{index}", register(f"select_{index}", hit))
-                read_high = register(f"read_high_{index}", read_low)
-                word_low = register(f"word_low_{index}", Mux(read_low, low, C(0, half)))
-                words.append(Cat(
-                    register(f"word_low_later_{index}", word_low),
-                    register(f"word_high_{index}", Mux(read_high, high, C(0, width - half)))))
+                part_address = register(f"address_{index}_0", group_address, hit)
+                part_writes = register(f"writes_{index}_0", group_writes & hit)
+                reads = register(f"reads_{index}_0", register(f"read_{index}",
+                                                              register(f"hit_{index}", hit)))
+                parts = []
+                for part, low in enumerate(cuts[:-1]):
+                    if part:
+                        part_address = register(f"address_{index}_{part}", part_address)
+                        part_writes = register(f"writes_{index}_{part}", part_writes)
+                        reads = register(f"reads_{index}_{part}", reads)
+                    name = f"{index}_{part}"
+                    word = self._ram(m, index, part_address, C(1), part_writes, part_data[part],
+                                     low)
+                    word = register(f"word_{name}", word)
+                    word = register(f"read_word_{name}", Mux(reads, word, C(0, len(word))))
+                    for _ in range(part + 1, _PARTS):
+                        word = register(f"later_word_{name}", word)
+                    parts.append(word)
+                words.append(Cat(parts))
         while len(words) > 1:
             words = [register(f"joined_{len(words)}_{k}", reduce(or_, words[k:k + _GROUP]))
                      for k in range(0, len(words), _GROUP)]
@@ -193,6 +208,14 @@ class OnChipMemory(wiring.Component):
             return address[low:] == bank.start >> low
         above = _reaches(address, bank.start)
         return above if last else above & ~_reaches(address, bank.start + bank.depth)
+
+
+def part_bits(width: int) -> list[int]:
+    """Bits of a beat at which the parts of registered banks begin, and ``width``, where they end.
+
+    No block RAM lies across one of them.
+    """
+    return [_WIDTH * round(part * width / (_WIDTH * _PARTS)) for part in range(_PARTS)] + [width]
 
 
 def _levels(words: int) -> int:
