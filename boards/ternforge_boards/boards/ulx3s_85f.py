@@ -13,7 +13,7 @@ BOARD = Board(
     speed="6",
     part="LFE5U-85F-6BG381C",
     oscillator_mhz=25.0,
-    core_mhz=75.0,
+    core_mhz=90.0,
     pins=(
         Pin(port="clk", site="G2", io="LVCMOS33"),
         # The board labels these from the USB chip's side: ftdi_txd is what we receive.
