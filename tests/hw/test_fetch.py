@@ -16,7 +16,8 @@ from ternforge_sim.bench import get, simulate
 CONFIGS = {
     "one bank": CoreConfig(lanes=8, memory_beats=128, bank_beats=128),
     "three banks": CoreConfig(lanes=8, memory_beats=128, bank_beats=48),
-    "wide beat": CoreConfig(lanes=40, memory_beats=128, bank_beats=64),
+    "narrow beat": CoreConfig(lanes=2, memory_beats=128, bank_beats=40),
+    "wide beat": CoreConfig(lanes=40, memory_beats=128, bank_beats=40),
     "single port": CoreConfig(lanes=8, memory_beats=128, single_port_beats=64, bank_beats=64),
 }
 ROWS, STRIDE, EMBEDDING = 5, 6, 60

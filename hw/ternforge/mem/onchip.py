@@ -17,7 +17,7 @@ __all__ = ["Bank", "OnChipMemory", "banks_of", "memory_write", "part_bits"]
 
 #: Banks that share registers, and words that one table of four inputs joins.
 _GROUP = 4
-#: Parts of a registered bank, each with its own address register: one net for a few block RAMs.
+#: Parts of a registered bank of wide beats: an address register, and its net, for a few block RAMs.
 _PARTS = 4
 #: Bits of a beat that fill whole block RAMs, whatever their depth.
 _WIDTH = 18
@@ -96,8 +96,9 @@ class OnChipMemory(wiring.Component):
         self.registered = len(self.banks) > 2
         # Three registers of the address, the RAM, two of the word, and a cycle for each part but the
         # first; then those that join the words.
-        self.latency = 5 + _PARTS + _levels(len(self.banks)) if self.registered else 1
         width = config.beat_bits
+        self.latency = (4 + len(part_bits(width)) + _levels(len(self.banks)) if self.registered
+                        else 1)
         super().__init__({
             "read_address": In(24), "read_data": Out(width), "write": In(memory_write(width)),
         })
@@ -170,8 +171,8 @@ class OnChipMemory(wiring.Component):
             group_data = register(f"data_{group}", data, group_writes)
             # Each part of a bank is told by the part before it, a cycle later.
             part_data = [group_data[low:high] for low, high in pairwise(cuts)]
-            for part in range(1, _PARTS):
-                for later in range(part, _PARTS):
+            for part in range(1, len(part_data)):
+                for later in range(part, len(part_data)):
                     part_data[later] = register(f"data_{group}_{later}", part_data[later])
             for offset, index in enumerate(indices):
                 hit = group_hits[offset]
@@ -190,7 +191,7 @@ class OnChipMemory(wiring.Component):
                                      low)
                     word = register(f"word_{name}", word)
                     word = register(f"read_word_{name}", Mux(reads, word, C(0, len(word))))
-                    for _ in range(part + 1, _PARTS):
+                    for _ in range(part + 1, len(part_data)):
                         word = register(f"later_word_{name}", word)
                     parts.append(word)
                 words.append(Cat(parts))
@@ -215,7 +216,8 @@ def part_bits(width: int) -> list[int]:
 
     No block RAM lies across one of them.
     """
-    return [_WIDTH * round(part * width / (_WIDTH * _PARTS)) for part in range(_PARTS)] + [width]
+    cuts = {_WIDTH * round(part * width / (_WIDTH * _PARTS)) for part in range(_PARTS)}
+    return sorted({cut for cut in cuts if cut < width} | {width})
 
 
 def _levels(words: int) -> int:
