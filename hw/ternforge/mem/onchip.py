@@ -94,8 +94,8 @@ class OnChipMemory(wiring.Component):
                              f"not {len(init)}")
         self.config, self.init, self.banks = config, tuple(init), banks_of(config)
         self.registered = len(self.banks) > 2
-        # Three registers of the address, the RAM, two of the word, and a cycle for each part but the
-        # first; then those that join the words.
+        # Three registers of the address, the RAM, two of the word, a cycle for each part but the
+        # first, and what joins the words.
         width = config.beat_bits
         self.latency = (4 + len(part_bits(width)) + _levels(len(self.banks)) if self.registered
                         else 1)
