@@ -16,23 +16,35 @@ CRC-32) and the CRC-32 of all header bytes before it. The sections follow withou
 The first three are the image memory of the core, in this order (:meth:`Image.memory`).
 """
 
-import json
-import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ternforge import isa
 from ternforge.config import CoreConfig
-from ternforge.errors import UserError
 from ternforge.isa import Function, Opcode
 from ternforge.output import write_bytes
 from ternforge.presets import fitting_boards
 
+from .container import (
+    FORMAT_VERSION,
+    HEADER_LENGTH,
+    MAGIC,
+    SECTIONS,
+    ImageError,
+    Section,
+    check_crc,
+    dump_json,
+    load_json,
+    pack_table,
+    parse_table,
+)
 from .packet import (
     HEADER_BYTES,
     Beats,
@@ -45,35 +57,52 @@ from .packet import (
     vector_fields,
 )
 
-__all__ = ["FORMAT_VERSION", "MAGIC", "SECTIONS", "Image", "ImageError", "Section",
+__all__ = ["FORMAT_VERSION", "MAGIC", "SECTIONS", "Image", "ImageError", "PacketSource", "Section",
            "load_json", "read"]
 
-MAGIC = b"TERNFORG"
-FORMAT_VERSION = 2
-SECTIONS = ("directory", "program", "embedding", "tokenizer", "metadata")
 
-#: magic, version, header bytes, lanes, elements, vocabulary, program packets, memory beats,
-#: sections, model name, model hash
-HEADER = struct.Struct("<8sHHHHIIII64s32s")
-ENTRY = struct.Struct("<16sQQI")  #: section name, offset, length, CRC-32
-CRC = struct.Struct("<I")
-HEADER_LENGTH = HEADER.size + len(SECTIONS) * ENTRY.size + CRC.size
+class PacketSource(Protocol):
+    """What runs a model reads: an :class:`Image`, or an :class:`~.imagefile.ImageFile`."""
 
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        ...
 
-class ImageError(UserError):
-    """An image that is corrupt, foreign, too new, or not for this core."""
+    @property
+    def lanes(self) -> int:
+        """Lanes of the core that the packets are laid out for."""
+        ...
 
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens V."""
+        ...
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """Where one section stands in the file."""
+    @property
+    def row_fields(self) -> dict[str, int]:
+        """Header fields of the LOAD packet that each embedding row is the payload of."""
+        ...
 
-    name: str
-    offset: int  #: in bytes
-    length: int  #: in bytes
-    crc: int
-    packets: int  #: 0 for sections that hold none
-    beats: int  #: 0 for sections that the core does not see
+    @property
+    def table(self) -> NDArray[Any]:
+        """The embedding, int8 or int16 ``[V, d]``."""
+        ...
+
+    @property
+    def program(self) -> Iterable[Packet]:
+        """The packets of a token in execution order, END last."""
+        ...
+
+    @property
+    def tokenizer(self) -> dict[str, Any]:
+        """Content of ``tokenizer.json``."""
+        ...
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """See :mod:`.lower`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -125,6 +154,17 @@ class Image:
         return len(self.embedding)
 
     @property
+    def row_fields(self) -> dict[str, int]:
+        """Header fields of the LOAD packet that each embedding row is the payload of."""
+        return self.embedding[0].fields
+
+    @cached_property
+    def table(self) -> NDArray[Any]:
+        """The embedding, int8 or int16 ``[V, d]``."""
+        dtype = np.int16 if self.row_fields["wide"] else np.int8
+        return np.stack([row.payload.astype(dtype) for row in self.embedding])
+
+    @property
     def stride(self) -> int:
         """Beats of one embedding row."""
         return len(self.embedding[0].payload_beats(self.lanes))
@@ -157,7 +197,7 @@ class Image:
         return {"directory": self.directory_beats.tobytes(),
                 "program": self.program_beats.tobytes(),
                 "embedding": self.embedding_beats.tobytes(),
-                "tokenizer": _json(self.tokenizer), "metadata": _json(self.metadata)}
+                "tokenizer": dump_json(self.tokenizer), "metadata": dump_json(self.metadata)}
 
     def sections(self) -> list[Section]:
         """The sections in file order."""
@@ -174,12 +214,12 @@ class Image:
     def to_bytes(self) -> bytes:
         """The file; the same bytes for the same image, always."""
         sections = self.sections()
-        header = HEADER.pack(MAGIC, FORMAT_VERSION, HEADER_LENGTH, self.lanes, self.elements,
-                             self.vocab_size, len(self.program), sum(s.beats for s in sections),
-                             len(sections), self.model.encode(), bytes.fromhex(self.model_hash))
-        header += b"".join(ENTRY.pack(s.name.encode(), s.offset, s.length, s.crc)
-                           for s in sections)
-        return header + CRC.pack(zlib.crc32(header)) + b"".join(self._contents().values())
+        header = pack_table({
+            "lanes": self.lanes, "elements": self.elements, "model": self.model,
+            "hash": self.model_hash,
+            "counts": (self.vocab_size, len(self.program), sum(s.beats for s in sections)),
+        }, sections)
+        return header + b"".join(self._contents().values())
 
     def write(self, path: str | Path) -> Path:
         """Write the file whole or not at all; returns ``path``."""
@@ -195,8 +235,10 @@ class Image:
             If it is foreign, too new, truncated or corrupt; the message names the section and
             the byte offset.
         """
-        header, sections = _read_header(raw, name)
+        header, sections = parse_table(raw[:HEADER_LENGTH], len(raw), name)
         contents = {s.name: raw[s.offset:s.offset + s.length] for s in sections}
+        for section in sections:
+            check_crc(section, zlib.crc32(contents[section.name]), name)
         offsets = {s.name: s.offset for s in sections}
 
         def bad(section: str, rule: str) -> ImageError:
@@ -297,77 +339,6 @@ def _pack_directory(values: dict[str, int]) -> int:
         word |= value << layout.offset
     assert word < 1 << 8 * HEADER_BYTES
     return word
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def load_json(text: str | bytes) -> Any:
-    """Parse JSON; what is not JSON, NaN included, is a :exc:`ValueError`."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _read_header(raw: bytes, name: str) -> tuple[dict[str, Any], list[Section]]:
-    """Header and verified sections."""
-    magic, least = raw[:len(MAGIC)], len(MAGIC) + 2
-    if magic != MAGIC[:len(raw)] or not raw:
-        raise ImageError(f"{name!r} is not a ternforge image: the header at byte 0 must start with "
-                         f"{MAGIC!r}, not {magic!r}")
-    version = int.from_bytes(raw[len(MAGIC):least], "little")
-    if len(raw) >= least and version != FORMAT_VERSION:
-        raise ImageError(f"image {name!r} has format version {version} in its header at byte 8: "
-                         f"this program reads version {FORMAT_VERSION}")
-    if len(raw) < HEADER_LENGTH:
-        raise ImageError(f"image {name!r} is truncated in its header: it must have {HEADER_LENGTH} "
-                         f"bytes, but the file ends at byte {len(raw)}")
-    table = raw[:HEADER_LENGTH - CRC.size]
-    found, stored = zlib.crc32(table), CRC.unpack_from(raw, len(table))[0]
-    if found != stored:
-        raise ImageError(f"image {name!r} is corrupt in its header at byte 0: CRC-32 must be "
-                         f"{stored:08x}, not {found:08x}")
-    (_, _, length, lanes, elements, vocab_size, packets, beats, count, model,
-     model_hash) = HEADER.unpack_from(raw)
-    sections = [ENTRY.unpack_from(raw, HEADER.size + n * ENTRY.size) for n in range(len(SECTIONS))]
-    names = tuple(entry[0].rstrip(b"\0").decode("ascii", "replace") for entry in sections)
-    if length != HEADER_LENGTH or count != len(SECTIONS) or names != SECTIONS:
-        raise ImageError(f"image {name!r} is malformed in its header at byte 10: the sections must "
-                         f"be {', '.join(SECTIONS)}")
-    if not lanes:
-        raise ImageError(f"image {name!r} is malformed in its header at byte 12: lanes must be "
-                         "positive, not 0")
-    result, end = [], HEADER_LENGTH
-    for section, (_, offset, size, crc) in zip(names, sections, strict=True):
-        if offset != end:
-            raise ImageError(f"image {name!r} is malformed in its header: section {section!r} must "
-                             f"start at byte {end}, not {offset}")
-        end = offset + size
-        if len(raw) < end:
-            raise ImageError(f"image {name!r} is truncated in section {section!r}: it must reach "
-                             f"from byte {offset} to {end}, but the file ends at byte {len(raw)}")
-        found = zlib.crc32(raw[offset:end])
-        if found != crc:
-            raise ImageError(f"image {name!r} is corrupt in section {section!r} at byte {offset}: "
-                             f"CRC-32 must be {crc:08x}, not {found:08x}")
-        result.append(Section(name=section, offset=offset, length=size, crc=crc, packets=0,
-                              beats=0))
-    if len(raw) > end:
-        raise ImageError(f"image {name!r} must end after section {names[-1]!r} at byte {end}, but "
-                         f"{len(raw) - end} bytes follow")
-    try:
-        text = model.rstrip(b"\0").decode()
-    except UnicodeDecodeError:
-        raise ImageError(f"image {name!r} is malformed in its header at byte 32: the model name "
-                         "must be UTF-8") from None
-    return {"lanes": lanes, "elements": elements, "counts": (vocab_size, packets, beats),
-            "model": text, "hash": model_hash.hex()}, result
 
 
 def read(path: str | Path, core: CoreConfig | None = None) -> Image:

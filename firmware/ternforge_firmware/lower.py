@@ -12,7 +12,8 @@ The metadata section holds what the packets alone do not say:
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,10 +25,11 @@ from ternforge_model.program import Load, Matvec, Op, Program, Quantise
 
 from . import pack, packet
 from .allocate import RESIDUAL_VECTOR, Allocation, FitError, allocate
-from .image import Image, ImageError
+from .image import Image, ImageError, PacketSource
 from .packet import Packet
 
-__all__ = ["HasJson", "lower", "lower_for", "raise_"]
+__all__ = ["HasJson", "described", "lower", "lower_for", "raise_", "raise_op",
+           "telling_metadata"]
 
 #: Header fields that hold addresses, in the order of a listing.
 ADDRESS_FIELDS = ("src", "operand", "state", "dst")
@@ -159,29 +161,57 @@ def raise_(image: Image, name: str = "image", *, check_hash: bool = True) -> Pro
         If the metadata do not describe the packets, or the program is not the one whose hash the
         header holds.
     """
-    try:
+    with telling_metadata(name):
         program = _raise(image)
         digest = program.digest
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
-        raise ImageError(f"image {name!r} is malformed in section 'metadata': it must describe the "
-                         f"packets of the program: {text}") from None
     if check_hash and digest != image.model_hash:
         raise ImageError(f"image {name!r} is malformed in its header: the model hash must be that "
                          f"of its packets, {digest}, not {image.model_hash}")
     return program
 
 
+@contextmanager
+def telling_metadata(name: str) -> Iterator[None]:
+    """Tell of metadata that do not describe the packets as an :exc:`ImageError`."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}"
+        raise ImageError(f"image {name!r} is malformed in section 'metadata': it must describe the "
+                         f"packets of the program: {text}") from None
+
+
 def _raise(image: Image) -> Program:
     meta = image.metadata
-    vectors = {entry["name"]: entry for entry in meta["vectors"]}
-    states = {entry["name"]: entry for entry in meta["states"]}
-    entries, packets = meta["packets"], image.program[:-1]
-    if len(entries) != len(packets):
-        raise ValueError(f"{len(packets)} packets must have as many entries, not {len(entries)}")
     ops: list[Op] = []
-    fan_in = 0
-    for number, (entry, item) in enumerate(zip(entries, packets, strict=True)):
+    for number, (entry, item, fan_in) in enumerate(described(image)):
+        try:
+            ops.append(raise_op(entry, item, fan_in))
+        except ValueError as error:
+            raise ValueError(f"packet {number} ({entry['name']}): {error}") from None
+    return Program(name=image.model, ops=tuple(ops),
+                   vectors={entry["name"]: entry["length"] for entry in meta["vectors"]},
+                   states={entry["name"]: entry["length"] for entry in meta["states"]},
+                   embedding=image.table, embedding_shift=image.row_fields["shift"],
+                   logit_scale=meta["logit_scale"], formats=dict(meta["formats"]))
+
+
+def described(source: PacketSource) -> Iterator[tuple[Mapping[str, Any], Packet, int]]:
+    """Each packet but END with its entry in the metadata and the fan-in of its matrix.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError, AttributeError, IndexError
+        If the metadata do not describe the packets.
+    """
+    vectors = {entry["name"]: entry for entry in source.metadata["vectors"]}
+    states = {entry["name"]: entry for entry in source.metadata["states"]}
+    entries = source.metadata["packets"]
+    fan_in = number = 0
+    for number, item in enumerate(source.program):
+        if item.op is Opcode.END or number >= len(entries):
+            continue
+        entry = entries[number]
         for key in ADDRESS_FIELDS:
             known = states if key == "state" else vectors
             address = known[entry[key]]["address"] if key in entry else 0
@@ -192,28 +222,19 @@ def _raise(image: Image) -> Program:
             fan_in = item.fields["count"]
         if item.op in (Opcode.QUANTISE, Opcode.MATVEC):
             length = fan_in if item.op is Opcode.MATVEC else item.fields["count"]
-            need = pack.tiles(length, image.lanes)
+            need = pack.tiles(length, source.lanes)
             if item.fields["tiles"] != need:
                 raise ValueError(f"tiles of packet {number} must be {need}, not "
                                  f"{item.fields['tiles']}")
-        try:
-            ops.append(_raise_op(entry, item, fan_in))
-        except ValueError as error:
-            raise ValueError(f"packet {number} ({entry['name']}): {error}") from None
-    rows = image.embedding
-    first = rows[0].fields
-    if first["dst"] != vectors[RESIDUAL_VECTOR]["address"]:
+        yield entry, item, fan_in
+    if source.row_fields["dst"] != vectors[RESIDUAL_VECTOR]["address"]:
         raise ValueError(f"embedding rows must load {RESIDUAL_VECTOR!r}")
-    table = np.stack([row.payload for row in rows])
-    return Program(name=image.model, ops=tuple(ops),
-                   vectors={key: entry["length"] for key, entry in vectors.items()},
-                   states={key: entry["length"] for key, entry in states.items()},
-                   embedding=table.astype(np.int16 if first["wide"] else np.int8),
-                   embedding_shift=first["shift"], logit_scale=meta["logit_scale"],
-                   formats=dict(meta["formats"]))
+    if len(entries) != number:
+        raise ValueError(f"{number} packets must have as many entries, not {len(entries)}")
 
 
-def _raise_op(entry: Mapping[str, Any], item: Packet, fan_in: int) -> Op:
+def raise_op(entry: Mapping[str, Any], item: Packet, fan_in: int) -> Op:
+    """The op of one packet, ``entry`` being its part of the metadata."""
     fields = item.fields
     if item.op is Opcode.LOAD:
         return Load(name=entry["name"], layer=entry["layer"], dst=entry["dst"],

@@ -11,8 +11,8 @@ from ternforge import isa
 from ternforge.isa import Function, Opcode, SumOf
 
 __all__ = ["FIELD_ENUMS", "HEADER_BYTES", "Beats", "Packet", "constant_bits", "header_beats",
-           "load", "matvec", "pack_header", "parse", "parse_header", "parse_rows", "payload_beats",
-           "quantise", "vector_fields"]
+           "load", "matvec", "pack_header", "parse", "parse_header", "parse_payload", "parse_rows",
+           "payload_beats", "quantise", "vector_fields"]
 
 HEADER_BYTES = isa.HEADER_BITS // 8
 

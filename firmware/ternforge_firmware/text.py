@@ -2,12 +2,12 @@
 
 from ternforge_model.tokenizer import Tokenizer, tokenizer_from_json
 
-from .image import Image, ImageError
+from .image import ImageError, PacketSource
 
 __all__ = ["image_tokenizer"]
 
 
-def image_tokenizer(image: Image) -> Tokenizer:
+def image_tokenizer(image: PacketSource) -> Tokenizer:
     """Tokenizer in the section ``tokenizer`` of an image.
 
     Raises

@@ -5,7 +5,7 @@ integers for every way of cutting a sequence into calls.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +24,8 @@ from . import fixed
 from .fixed import Ints
 from .program import Load, Matvec, Op, Program, Quantise
 
-__all__ = ["SITES", "IntegerModel", "IntegerResult", "State", "Trace"]
+__all__ = ["SITES", "IntegerModel", "IntegerResult", "State", "Trace", "check_state",
+           "check_tokens"]
 
 #: Sites at which saturations are counted, in the order of reports.
 SITES: tuple[str, ...] = ("product", "square", "rescale", "gate", "residual")
@@ -46,13 +47,54 @@ class IntegerResult:
     ratio_mantissa: Ints  #: ``[T]``: ratio of the head's codes
     ratio_exponent: Ints  #: ``[T]``
     state: State  #: recurrent state after the last token
-    saturations: dict[str, int]  #: clips that changed a value, by site; every site is a key
-    saturated_ops: dict[tuple[str, str], int]  #: the same by (op name, site), zeros left out
+    saturated_ops: dict[tuple[str, str], int]  #: clips that changed a value, by (op name, site)
     trace: Trace = field(default_factory=dict)  #: empty unless asked for
+
+    @property
+    def saturations(self) -> dict[str, int]:
+        """Clips that changed a value, by site; every site is a key."""
+        total = dict.fromkeys(SITES, 0)
+        for (_, site), count in self.saturated_ops.items():
+            total[site] += count
+        return total
 
     def ratio(self, position: int = -1) -> Ratio:
         """Ratio of the head's codes at one position."""
         return Ratio(int(self.ratio_mantissa[position]), int(self.ratio_exponent[position]))
+
+
+def check_tokens(ids: Sequence[int] | np.ndarray, vocab_size: int) -> Ints:
+    """``ids`` as int64 ``[T]``.
+
+    Raises
+    ------
+    ValueError
+        It is empty or holds a number that is not a token.
+    """
+    tokens = np.asarray(ids)
+    if tokens.ndim != 1 or tokens.size == 0 or tokens.dtype.kind not in "iu":
+        raise ValueError("ids must be a sequence of at least one token")
+    if tokens.min() < 0 or tokens.max() >= vocab_size:
+        worst = int(tokens.max() if tokens.min() >= 0 else tokens.min())
+        raise ValueError(f"token must be in 0..{vocab_size - 1}, not {worst}")
+    return tokens.astype(np.int64)
+
+
+def check_state(state: State | None, lengths: Mapping[str, int]) -> None:
+    """Refuse a state that is not of a program with these states and ``lengths``.
+
+    Raises
+    ------
+    ValueError
+        Names, shapes or the range of the values differ.
+    """
+    if not state:
+        return
+    have = {name: (value.shape, bool((fixed.saturate(value, STATE_BITS) == value).all()))
+            for name, value in state.items()}
+    if have != {name: ((length,), True) for name, length in lengths.items()}:
+        raise ValueError(f"state must hold {STATE_BITS}-bit arrays of the program's states "
+                         f"{lengths}, not {have}")
 
 
 class _Run:
@@ -193,6 +235,11 @@ class IntegerModel:
             for op in program.ops if isinstance(op, Matvec)
         }
 
+    @property
+    def logit_scale(self) -> float:
+        """``logit = acc * logit_scale * ratio``."""
+        return self.program.logit_scale
+
     def forward(
         self, ids: Sequence[int] | np.ndarray, state: State | None = None, *, trace: bool = False
     ) -> IntegerResult:
@@ -220,23 +267,15 @@ class IntegerModel:
             ``ids`` is empty or holds a number that is not a token, or ``state`` has other names or
             shapes than the program's.
         """
-        tokens = np.asarray(ids)
-        if tokens.ndim != 1 or tokens.size == 0 or tokens.dtype.kind not in "iu":
-            raise ValueError("ids must be a sequence of at least one token")
-        if tokens.min() < 0 or tokens.max() >= self.program.vocab_size:
-            worst = int(tokens.max() if tokens.min() >= 0 else tokens.min())
-            raise ValueError(f"token must be in 0..{self.program.vocab_size - 1}, not {worst}")
-        self._check_state(state)
-        run = _Run(self.program, tokens.astype(np.int64), state or {}, trace)
+        tokens = check_tokens(ids, self.program.vocab_size)
+        check_state(state, self.program.states)
+        run = _Run(self.program, tokens, state or {}, trace)
         for op in self.program.ops:
             self._execute(run, op)
-        saturations = dict.fromkeys(SITES, 0)
-        for (_, site), count in run.saturated.items():
-            saturations[site] += count
         return IntegerResult(
             tokens=run.acc.argmax(-1), acc=run.acc, ratio_mantissa=run.ratio[0],
             ratio_exponent=run.ratio[1], state={k: v.copy() for k, v in run.state.items()},
-            saturations=saturations, saturated_ops=dict(run.saturated), trace=run.trace or {},
+            saturated_ops=dict(run.saturated), trace=run.trace or {},
         )
 
     def step(self, token: int, state: State | None = None, *, trace: bool = False) -> IntegerResult:
@@ -250,12 +289,3 @@ class IntegerModel:
             run.quantise(op)
         else:
             run.matvec(op, self._weights[op.name])
-
-    def _check_state(self, state: State | None) -> None:
-        if not state:
-            return
-        have = {name: (value.shape, bool((fixed.saturate(value, STATE_BITS) == value).all()))
-                for name, value in state.items()}
-        if have != {name: ((length,), True) for name, length in self.program.states.items()}:
-            raise ValueError(f"state must hold {STATE_BITS}-bit arrays of the program's states "
-                             f"{self.program.states}, not {have}")

@@ -9,8 +9,7 @@ import pytest
 from ternforge.config import CoreConfig
 from ternforge.isa import MAGIC, Opcode
 from ternforge.presets import core_preset
-from ternforge_firmware import image as module
-from ternforge_firmware import packet
+from ternforge_firmware import container, packet
 from ternforge_firmware.image import SECTIONS, Image, ImageError, read
 from ternforge_firmware.lower import lower
 from ternforge_firmware.packet import Packet
@@ -66,7 +65,7 @@ def test_bytes_do_not_depend_on_the_run(program, core, image):
 def test_sections_tile_the_file(image):
     raw, sections = image.to_bytes(), image.sections()
     assert tuple(s.name for s in sections) == SECTIONS
-    assert sections[0].offset == module.HEADER_LENGTH
+    assert sections[0].offset == container.HEADER_LENGTH
     for section, after in pairwise(sections):
         assert section.offset + section.length == after.offset
     assert sections[-1].offset + sections[-1].length == len(raw)
@@ -91,7 +90,7 @@ def test_a_flipped_bit_is_refused_naming_the_section(image, section, where):
 
 def test_every_flipped_header_bit_is_refused(image):
     raw = image.to_bytes()
-    for byte in range(module.HEADER_LENGTH):
+    for byte in range(container.HEADER_LENGTH):
         broken = bytearray(raw)
         broken[byte] ^= 1 << byte % 8
         with pytest.raises(ImageError, match="header"):
@@ -111,13 +110,13 @@ def test_a_truncated_file_is_refused_naming_the_section(image, section):
             f"{found.offset} to {end}, but the file ends at byte {size}")
 
 
-@pytest.mark.parametrize("size", [1, 8, 9, 10, 100, module.HEADER_LENGTH - 1])
+@pytest.mark.parametrize("size", [1, 8, 9, 10, 100, container.HEADER_LENGTH - 1])
 def test_a_truncated_header_is_refused(image, size):
     with pytest.raises(ImageError) as error:
         Image.from_bytes(image.to_bytes()[:size], "model.tfi")
     assert str(error.value) == (
-        f"image 'model.tfi' is truncated in its header: it must have {module.HEADER_LENGTH} bytes, "
-        f"but the file ends at byte {size}")
+        f"image 'model.tfi' is truncated in its header: it must have "
+        f"{container.HEADER_LENGTH} bytes, but the file ends at byte {size}")
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x7fELF and so on", b"TERNFORK"])
@@ -129,7 +128,7 @@ def test_a_foreign_file_is_refused(raw):
 
 
 def test_a_newer_file_is_refused(image, monkeypatch):
-    monkeypatch.setattr(module, "FORMAT_VERSION", 3)
+    monkeypatch.setattr(container, "FORMAT_VERSION", 3)
     raw = image.to_bytes()
     monkeypatch.undo()
     with pytest.raises(ImageError) as error:
@@ -223,8 +222,8 @@ def test_malformed_sections_are_refused_with_valid_sums(section, change, message
 def test_a_wrong_header_is_refused_with_a_valid_sum(at, message):
     raw = bytearray(tiny(elements=2).to_bytes())
     raw[at] += 1
-    raw[module.HEADER_LENGTH - 4:module.HEADER_LENGTH] = \
-        zlib.crc32(raw[:module.HEADER_LENGTH - 4]).to_bytes(4, "little")
+    raw[container.HEADER_LENGTH - 4:container.HEADER_LENGTH] = \
+        zlib.crc32(raw[:container.HEADER_LENGTH - 4]).to_bytes(4, "little")
     with pytest.raises(ImageError) as error:
         Image.from_bytes(bytes(raw), "model.tfi")
     assert str(error.value) == f"image 'model.tfi' {message}"

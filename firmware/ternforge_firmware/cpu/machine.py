@@ -1,0 +1,161 @@
+"""The core as compiled loops: one call runs a range of ops on the registers of some tokens.
+
+Formulas are those of ``docs/integer-contract.md``; sites are counted as the integer model does.
+"""
+
+import numpy as np
+from numba import prange
+
+from ternforge.isa import Function, Opcode, SumOf
+from ternforge.numerics import (
+    ACTIVATION_BITS,
+    SIGMOID_FRACTION,
+    SIGMOID_ONE,
+    VECTOR_BITS,
+)
+from ternforge_model.integer import SITES
+
+from .jit import inner, kernel
+from .planes import dot, split
+from .scalars import code, normalise, ratio, reciprocal, rnd, saturate, scale, sigmoid, silu
+
+__all__ = ["OP", "run"]
+
+#: One op: the fields of its header as integers, and where its constants and weights stand.
+OP = np.dtype([(name, np.int64) for name in (
+    "op", "function", "count", "fan_in", "words", "start", "src", "operand", "state", "dst",
+    "shift", "square_shift", "activation_shift", "sum_of", "codes", "scaled", "bounded", "store",
+    "scale_mantissa", "scale_exponent")])
+
+_LOAD, _QUANTISE = Opcode.LOAD.value, Opcode.QUANTISE.value
+_KEEP, _INPUT = SumOf.KEEP.value, SumOf.INPUT.value
+_FORGET, _RECURRENCE = Function.FORGET.value, Function.RECURRENCE.value
+_OUTPUT_GATE, _SILU = Function.OUTPUT_GATE.value, Function.SILU.value
+_MULTIPLY, _RESIDUAL = Function.MULTIPLY.value, Function.RESIDUAL.value
+_LOGITS = Function.LOGITS.value
+_PRODUCT, _SQUARE, _RESCALE, _GATE, _SUM = (
+    SITES.index(site) for site in ("product", "square", "rescale", "gate", "residual"))
+
+
+@inner
+def _quantise(op, constants, vector, codes, planes, ratios, squares, counts):
+    largest, total = 0, 0
+    for k in range(op.count):
+        x = np.int64(vector[op.src + k])
+        exact = rnd(x * constants[op.start + k], op.shift)
+        v = saturate(exact, VECTOR_BITS)
+        counts[_PRODUCT] += v != exact
+        if op.sum_of != _KEEP:
+            exact = rnd(x if op.sum_of == _INPUT else v, op.square_shift)
+            u = saturate(exact, ACTIVATION_BITS)
+            counts[_SQUARE] += u != exact
+            total += u * u
+        if op.codes:
+            vector[op.dst + k] = v
+            largest = max(largest, abs(v))
+    if op.sum_of != _KEEP:
+        squares[0] = total
+    if op.codes:
+        mantissa, exponent = normalise(largest)
+        recip = reciprocal(mantissa)
+        for k in range(op.count):
+            codes[k] = code(np.int64(vector[op.dst + k]), exponent, recip)
+        split(codes, planes[:, :op.words])
+        ratios[0], ratios[1] = ratio(mantissa, exponent, squares[0])
+
+
+@inner
+def _row(ops, n, r, weights, vectors, states, planes, scales, accs):
+    """Row r of op n for every token; returns the clips of the rescale stage and those after it."""
+    op = ops[n]  # numba passes no records into parallel loops
+    function, shift = op.function, op.activation_shift
+    bits = VECTOR_BITS if function == _RESIDUAL else ACTIVATION_BITS
+    at = op.start + r * 2 * op.words
+    rescaled, later = 0, 0
+    for t in range(len(accs)):
+        acc = dot(weights, at, planes[t], op.words)
+        accs[t, r] = acc
+        if function == _LOGITS:
+            if op.store:
+                vectors[t, op.dst + r] = saturate(acc, VECTOR_BITS)
+            continue
+        exact = rnd(acc * scales[t, 0], scales[t, 1]) if op.scaled else acc
+        y = saturate(exact, bits)
+        rescaled += y != exact
+        if function == _FORGET:
+            s = sigmoid(saturate(y << shift, ACTIVATION_BITS))
+            if op.bounded:
+                low = np.int64(vectors[t, op.operand + r])
+                s = low + rnd((SIGMOID_ONE - low) * s, SIGMOID_FRACTION)
+            vectors[t, op.dst + r] = s
+        elif function == _RECURRENCE:
+            c, h = silu(y, shift), np.int64(states[t, op.state + r])
+            gate = np.int64(vectors[t, op.operand + r])
+            states[t + 1, op.state + r] = c + rnd(gate * (h - c), SIGMOID_FRACTION)
+        elif function == _SILU:
+            vectors[t, op.dst + r] = silu(y, shift)
+        else:
+            if function == _OUTPUT_GATE:
+                h = silu(np.int64(states[t + 1, op.state + r]), shift)
+                exact = rnd(y * h, op.shift)
+            elif function == _MULTIPLY:
+                exact = rnd(y * np.int64(vectors[t, op.operand + r]), op.shift)
+            else:
+                exact = y + np.int64(vectors[t, op.operand + r])
+            y = saturate(exact, VECTOR_BITS)
+            later += y != exact
+            vectors[t, op.dst + r] = y
+    return rescaled, later
+
+
+@kernel
+def run(ops, first, last, constants, weights, vectors, states, codes, planes, ratios, squares,
+        scales, accs, counts):
+    """Run ``ops[first:last]`` for T tokens whose embedding rows stand in ``vectors``.
+
+    Parameters
+    ----------
+    ops : numpy.ndarray
+        Records of :data:`OP`.
+    first, last : int
+        Range of ops.
+    constants : numpy.ndarray
+        int16: constants of all LOADs and QUANTISEs; an op's begin at its ``start``.
+    weights : numpy.ndarray
+        uint64: bit planes of all matrices (:func:`.planes.repack`).
+    vectors : numpy.ndarray
+        int32 ``[T, depth]``: the vector RAM of each token.
+    states : numpy.ndarray
+        int16 ``[T + 1, depth]``: the state RAM before the first token and after each.
+    codes, planes : numpy.ndarray
+        int8 ``[T, 64 * W]`` and uint64 ``[T, 8, W]``, W the words of the longest codes.
+    ratios, squares, scales : numpy.ndarray
+        int64 ``[T, 2]``, ``[T, 1]``, ``[T, 2]``.
+    accs : numpy.ndarray
+        int32 ``[T, rows]``, rows the most of any matrix.
+    counts : numpy.ndarray
+        int64 ``[len(ops), len(SITES)]``: clips are added here.
+    """
+    tokens = len(accs)
+    for n in range(first, last):
+        op = ops[n]
+        if op.op == _LOAD:
+            for t in range(tokens):
+                for k in range(op.count):
+                    vectors[t, op.dst + k] = constants[op.start + k] << op.shift
+        elif op.op == _QUANTISE:
+            for t in range(tokens):
+                _quantise(op, constants, vectors[t], codes[t], planes[t], ratios[t], squares[t],
+                          counts[n])
+        else:
+            if op.scaled:
+                for t in range(tokens):
+                    scales[t, 0], scales[t, 1] = scale(op.scale_mantissa, op.scale_exponent,
+                                                       ratios[t, 0], ratios[t, 1])
+            rescaled, later = 0, 0
+            for r in prange(op.count):
+                a, b = _row(ops, n, r, weights, vectors, states, planes, scales, accs)
+                rescaled += a
+                later += b
+            counts[n, _RESCALE] += rescaled
+            counts[n, _SUM if op.function == _RESIDUAL else _GATE] += later

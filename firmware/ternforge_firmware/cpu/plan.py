@@ -1,0 +1,107 @@
+"""From packets to what the compiled machine reads: op records, constants and bit planes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ternforge.isa import Function, Opcode
+
+from ..image import PacketSource
+from ..lower import described, raise_op
+from ..packet import Packet
+from .machine import OP
+from .planes import repack, words
+
+__all__ = ["Plan", "plan"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """A program, ready to run."""
+
+    names: tuple[str, ...]  #: of the ops
+    ops: NDArray[Any]  #: records of :data:`.machine.OP`
+    constants: NDArray[np.int16]  #: of all LOADs and QUANTISEs
+    weights: NDArray[np.uint64]  #: bit planes of all matrices
+    states: dict[str, slice]  #: place of each recurrent state in the state RAM
+    vector_depth: int  #: elements of the vector RAM
+
+    @property
+    def widest(self) -> int:
+        """Words of the longest codes."""
+        return int(self.ops["words"].max())
+
+    @property
+    def rows(self) -> int:
+        """Rows of the tallest matrix."""
+        return int(self.ops["count"][self.ops["op"] == Opcode.MATVEC.value].max())
+
+
+def plan(source: PacketSource) -> Plan:
+    """Read the packets of ``source``, twice: for the sizes, then for the weights.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError, AttributeError, IndexError
+        If the metadata do not describe the packets, or a packet cannot run.
+    """
+    names: list[str] = []
+    records: list[NDArray[Any]] = []
+    constants: list[NDArray[np.int16]] = []
+    loaded = used = 0  # constants, words of weights
+    for number, (entry, packet, fan_in) in enumerate(described(source)):
+        try:
+            record = _record(entry, packet, fan_in)
+        except ValueError as error:
+            raise ValueError(f"packet {number} ({entry['name']}): {error}") from None
+        if packet.op is Opcode.MATVEC:
+            record["start"], used = used, used + 2 * int(record["count"] * record["words"])
+        else:
+            record["start"], loaded = loaded, loaded + len(packet.payload)
+            constants.append(packet.payload.astype(np.int16))
+        names.append(str(entry["name"]))
+        records.append(record)
+    if not records or records[-1]["function"] != Function.LOGITS.value \
+            or records[-1]["op"] != Opcode.MATVEC.value:
+        raise ValueError("the last packet before END must be the MATVEC of the logits")
+    ops = np.array(records, OP)
+    states = {entry["name"]: slice(entry["address"], entry["address"] + entry["length"])
+              for entry in source.metadata["states"]}
+    return Plan(names=tuple(names), ops=ops, constants=np.concatenate(constants),
+                weights=_weights(ops, source.program, used), states=states,
+                vector_depth=_vector_depth(ops, source.row_fields))
+
+
+def _record(entry: Mapping[str, Any], packet: Packet, fan_in: int) -> NDArray[Any]:
+    fields = packet.fields
+    record = np.zeros((), OP)
+    for name in fields.keys() & set(OP.names or ()):
+        record[name] = fields[name]
+    record["op"] = packet.op.value
+    if packet.op is not Opcode.MATVEC:
+        raise_op(entry, packet, fan_in)  # checks its values
+        record["words"] = words(fields["count"]) if packet.op is Opcode.QUANTISE else 0
+        return record
+    if not fan_in or not fields["rows"]:
+        raise ValueError("a matrix must have rows, and codes before it")
+    record["count"], record["fan_in"], record["words"] = fields["rows"], fan_in, words(fan_in)
+    record["scale_exponent"] = (fields["scale_exponent"] ^ 0x80) - 0x80
+    return record
+
+
+def _weights(ops: NDArray[Any], program: Iterable[Packet], size: int) -> NDArray[np.uint64]:
+    planes = np.empty(size, np.uint64)
+    for op, packet in zip(ops, program, strict=False):
+        if packet.op is Opcode.MATVEC:
+            rows, fan_in, start = int(op["count"]), int(op["fan_in"]), int(op["start"])
+            end = start + 2 * rows * int(op["words"])
+            repack(packet.payload, rows, fan_in, planes[start:end])
+    return planes
+
+
+def _vector_depth(ops: NDArray[Any], row: Mapping[str, int]) -> int:
+    ends = [ops[name] + ops["count"] for name in ("src", "operand", "dst")]
+    return int(max(np.max(ends), row["dst"] + row["count"]))
