@@ -158,7 +158,7 @@ class Image:
         """Header fields of the LOAD packet that each embedding row is the payload of."""
         return self.embedding[0].fields
 
-    @cached_property
+    @property
     def table(self) -> NDArray[Any]:
         """The embedding, int8 or int16 ``[V, d]``."""
         dtype = np.int16 if self.row_fields["wide"] else np.int8

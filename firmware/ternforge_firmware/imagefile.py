@@ -3,7 +3,6 @@
 import os
 import zlib
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,6 +68,8 @@ class ImageFile:
             if self.sections[name].length % self.lanes:
                 raise self._bad(name, f"its length must be a multiple of lanes={self.lanes}, not "
                                       f"{self.sections[name].length}")
+        self.tokenizer = self._json("tokenizer")
+        self.metadata = self._json("metadata")
         self.row_fields = self._row_fields()
         self._stride = payload_beats(Opcode.LOAD, self.row_fields, self.lanes) * self.lanes
         if self._stride * self.vocab_size != self.sections["embedding"].length or not self._stride:
@@ -96,7 +97,7 @@ class ImageFile:
             raise self._bad("directory", str(error)) from None
         return fields
 
-    @cached_property
+    @property
     def table(self) -> NDArray[Any]:
         """The embedding, int8 or int16 ``[V, d]``, mapped: rows are read when they are used."""
         section = self.sections["embedding"]
@@ -140,16 +141,6 @@ class ImageFile:
         if not isinstance(value, dict):
             raise self._bad(section, f"{section} must be a JSON object, not {value!r}")
         return value
-
-    @cached_property
-    def tokenizer(self) -> dict[str, Any]:
-        """Content of ``tokenizer.json``."""
-        return self._json("tokenizer")
-
-    @cached_property
-    def metadata(self) -> dict[str, Any]:
-        """See :mod:`.lower`."""
-        return self._json("metadata")
 
 
 def _crc(file: BinaryIO, section: Section) -> int:

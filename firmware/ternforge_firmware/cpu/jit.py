@@ -1,8 +1,9 @@
 """Compiled kernels: how they are made, and where they are kept between processes."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import llvmlite
 import numba
@@ -10,42 +11,61 @@ from llvmlite import ir
 from numba.core import config, types
 from numba.extending import intrinsic
 
-from ternforge import numerics
+from ternforge import isa, numerics, trits
 from ternforge.cache import cache_dir, content_key
+from ternforge_model import integer
 
-__all__ = ["inner", "kernel", "popcount"]
+__all__ = ["inner", "kernel", "popcount", "thread_limit"]
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+# A token of 24 layers has 169 parallel loops. GNU OpenMP lets threads that wait for each other spin
+# for milliseconds: where another process has one of two CPUs, a token took 60 times as long as with
+# a few microseconds. It reads this when the first loop starts.
+os.environ.setdefault("GOMP_SPINCOUNT", "200")
 
-#: A kernel contains what it calls, so the key is over all of their sources. Numba by itself looks
-#: only at time and size of one file, and keeps the results beside it.
-_SOURCES = (*sorted(Path(__file__).parent.glob("*.py")), Path(numerics.__file__))
+#: A kernel contains what it calls and the constants that it names, so its key is over the sources
+#: of all of them. Numba by itself looks at time and size of the kernel's own file.
+_SOURCES = (*sorted(Path(__file__).parent.glob("*.py")),
+            *(Path(str(module.__file__)) for module in (integer, isa, numerics, trits)))
+
+_CONFIG: Any = config
 
 
-def inner(function: _F) -> _F:
+def inner(function: Callable[..., Any]) -> Any:
     """Compile a function that kernels call."""
     return numba.njit(function, nogil=True)
 
 
-def kernel(function: _F) -> _F:
-    """Compile a function that Python calls, with its ``prange`` loops on several threads.
+def kernel(*, parallel: bool) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function that Python calls; if ``parallel``, with its ``prange`` loops in threads.
 
     The machine code is kept in the user's cache folder (:func:`ternforge.cache.cache_dir`), which
     is writable wherever the package is installed. Numba adds the kind of CPU to the key.
     """
-    key = content_key(numba.__version__, llvmlite.__version__, *_SOURCES)
-    before, config.CACHE_DIR = config.CACHE_DIR, str(cache_dir("kernels") / key)
-    try:
-        return numba.njit(function, nogil=True, parallel=True, cache=True)
-    finally:
-        config.CACHE_DIR = before
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        key = content_key(numba.__version__, llvmlite.__version__, *_SOURCES)
+        before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(cache_dir("kernels") / key)
+        try:
+            return numba.njit(function, nogil=True, parallel=parallel, cache=True)
+        finally:
+            _CONFIG.CACHE_DIR = before
+
+    return compiled
 
 
-@intrinsic
-def popcount(typing: Any, value: Any) -> Any:  # numba has no numpy.bitwise_count
-    """Number of bits set in a ``uint64``."""
+def _popcount(typing: Any, value: Any) -> Any:
+    """Number of bits set in a ``uint64``; numba has no ``numpy.bitwise_count``."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return (value(value), generate) if value == types.uint64 else None
+
+
+popcount: Any = intrinsic(_popcount)
+
+
+def thread_limit() -> int:
+    """Most threads that a kernel may use: CPUs that this process may run on."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(usable or 1, _CONFIG.NUMBA_NUM_THREADS))

@@ -27,6 +27,9 @@ OP = np.dtype([(name, np.int64) for name in (
     "shift", "square_shift", "activation_shift", "sum_of", "codes", "scaled", "bounded", "store",
     "scale_mantissa", "scale_exponent")])
 
+#: Rows that a thread takes at a time.
+BLOCK = 16
+
 _LOAD, _QUANTISE = Opcode.LOAD.value, Opcode.QUANTISE.value
 _KEEP, _INPUT = SumOf.KEEP.value, SumOf.INPUT.value
 _FORGET, _RECURRENCE = Function.FORGET.value, Function.RECURRENCE.value
@@ -65,50 +68,59 @@ def _quantise(op, constants, vector, codes, planes, ratios, squares, counts):
 
 
 @inner
-def _row(ops, n, r, weights, vectors, states, planes, scales, accs):
-    """Row r of op n for every token; returns the clips of the rescale stage and those after it."""
+def _rows(ops, n, block, weights, vectors, states, planes, scales, accs):
+    """A block of rows of op n; returns the clips of the rescale stage and those after it."""
     op = ops[n]  # numba passes no records into parallel loops
-    function, shift = op.function, op.activation_shift
-    bits = VECTOR_BITS if function == _RESIDUAL else ACTIVATION_BITS
-    at = op.start + r * 2 * op.words
     rescaled, later = 0, 0
-    for t in range(len(accs)):
-        acc = dot(weights, at, planes[t], op.words)
-        accs[t, r] = acc
-        if function == _LOGITS:
-            if op.store:
-                vectors[t, op.dst + r] = saturate(acc, VECTOR_BITS)
-            continue
-        exact = rnd(acc * scales[t, 0], scales[t, 1]) if op.scaled else acc
-        y = saturate(exact, bits)
-        rescaled += y != exact
-        if function == _FORGET:
-            s = sigmoid(saturate(y << shift, ACTIVATION_BITS))
-            if op.bounded:
-                low = np.int64(vectors[t, op.operand + r])
-                s = low + rnd((SIGMOID_ONE - low) * s, SIGMOID_FRACTION)
-            vectors[t, op.dst + r] = s
-        elif function == _RECURRENCE:
-            c, h = silu(y, shift), np.int64(states[t, op.state + r])
-            gate = np.int64(vectors[t, op.operand + r])
-            states[t + 1, op.state + r] = c + rnd(gate * (h - c), SIGMOID_FRACTION)
-        elif function == _SILU:
-            vectors[t, op.dst + r] = silu(y, shift)
-        else:
-            if function == _OUTPUT_GATE:
-                h = silu(np.int64(states[t + 1, op.state + r]), shift)
-                exact = rnd(y * h, op.shift)
-            elif function == _MULTIPLY:
-                exact = rnd(y * np.int64(vectors[t, op.operand + r]), op.shift)
-            else:
-                exact = y + np.int64(vectors[t, op.operand + r])
-            y = saturate(exact, VECTOR_BITS)
-            later += y != exact
-            vectors[t, op.dst + r] = y
+    for r in range(block * BLOCK, min((block + 1) * BLOCK, op.count)):
+        for t in range(len(accs)):
+            a, b = _row(op, r, t, weights, vectors, states, planes, scales, accs)
+            rescaled += a
+            later += b
     return rescaled, later
 
 
-@kernel
+@inner
+def _row(op, r, t, weights, vectors, states, planes, scales, accs):
+    function, shift = op.function, op.activation_shift
+    bits = VECTOR_BITS if function == _RESIDUAL else ACTIVATION_BITS
+    at = op.start + r * 2 * op.words
+    acc = dot(weights, at, planes, t, op.words)
+    accs[t, r] = acc
+    if function == _LOGITS:
+        if op.store:
+            vectors[t, op.dst + r] = saturate(acc, VECTOR_BITS)
+        return 0, 0
+    exact = rnd(acc * scales[t, 0], scales[t, 1]) if op.scaled else acc
+    y = saturate(exact, bits)
+    rescaled, later = y != exact, False
+    if function == _FORGET:
+        s = sigmoid(saturate(y << shift, ACTIVATION_BITS))
+        if op.bounded:
+            low = np.int64(vectors[t, op.operand + r])
+            s = low + rnd((SIGMOID_ONE - low) * s, SIGMOID_FRACTION)
+        vectors[t, op.dst + r] = s
+    elif function == _RECURRENCE:
+        c, h = silu(y, shift), np.int64(states[t, op.state + r])
+        gate = np.int64(vectors[t, op.operand + r])
+        states[t + 1, op.state + r] = c + rnd(gate * (h - c), SIGMOID_FRACTION)
+    elif function == _SILU:
+        vectors[t, op.dst + r] = silu(y, shift)
+    else:
+        if function == _OUTPUT_GATE:
+            h = silu(np.int64(states[t + 1, op.state + r]), shift)
+            exact = rnd(y * h, op.shift)
+        elif function == _MULTIPLY:
+            exact = rnd(y * np.int64(vectors[t, op.operand + r]), op.shift)
+        else:
+            exact = y + np.int64(vectors[t, op.operand + r])
+        y = saturate(exact, VECTOR_BITS)
+        later = y != exact
+        vectors[t, op.dst + r] = y
+    return rescaled, later
+
+
+@kernel(parallel=True)
 def run(ops, first, last, constants, weights, vectors, states, codes, planes, ratios, squares,
         scales, accs, counts):
     """Run ``ops[first:last]`` for T tokens whose embedding rows stand in ``vectors``.
@@ -153,8 +165,8 @@ def run(ops, first, last, constants, weights, vectors, states, codes, planes, ra
                     scales[t, 0], scales[t, 1] = scale(op.scale_mantissa, op.scale_exponent,
                                                        ratios[t, 0], ratios[t, 1])
             rescaled, later = 0, 0
-            for r in prange(op.count):
-                a, b = _row(ops, n, r, weights, vectors, states, planes, scales, accs)
+            for block in prange((op.count + BLOCK - 1) // BLOCK):
+                a, b = _rows(ops, n, block, weights, vectors, states, planes, scales, accs)
                 rescaled += a
                 later += b
             counts[n, _RESCALE] += rescaled

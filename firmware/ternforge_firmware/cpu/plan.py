@@ -1,6 +1,6 @@
 """From packets to what the compiled machine reads: op records, constants and bit planes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ class Plan:
         return int(self.ops["count"][self.ops["op"] == Opcode.MATVEC.value].max())
 
 
-def plan(source: PacketSource) -> Plan:
+def plan(source: PacketSource, progress: Callable[[str], object]) -> Plan:
     """Read the packets of ``source``, twice: for the sizes, then for the weights.
 
     Raises
@@ -71,7 +71,7 @@ def plan(source: PacketSource) -> Plan:
     states = {entry["name"]: slice(entry["address"], entry["address"] + entry["length"])
               for entry in source.metadata["states"]}
     return Plan(names=tuple(names), ops=ops, constants=np.concatenate(constants),
-                weights=_weights(ops, source.program, used), states=states,
+                weights=_weights(ops, source.program, used, progress), states=states,
                 vector_depth=_vector_depth(ops, source.row_fields))
 
 
@@ -92,12 +92,14 @@ def _record(entry: Mapping[str, Any], packet: Packet, fan_in: int) -> NDArray[An
     return record
 
 
-def _weights(ops: NDArray[Any], program: Iterable[Packet], size: int) -> NDArray[np.uint64]:
+def _weights(ops: NDArray[Any], program: Iterable[Packet], size: int,
+             progress: Callable[[str], object]) -> NDArray[np.uint64]:
     planes = np.empty(size, np.uint64)
     for op, packet in zip(ops, program, strict=False):
         if packet.op is Opcode.MATVEC:
             rows, fan_in, start = int(op["count"]), int(op["fan_in"]), int(op["start"])
             end = start + 2 * rows * int(op["words"])
+            progress(f"reading the weights: {start / size:.0%}")
             repack(packet.payload, rows, fan_in, planes[start:end])
     return planes
 

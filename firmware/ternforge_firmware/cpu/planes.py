@@ -43,8 +43,8 @@ def words(fan_in: int) -> int:
     return -(-fan_in // WORD)
 
 
-@kernel
-def _repack(beats, rows, fan_in, out):  # pragma: no cover
+@kernel(parallel=False)
+def _repack(beats, rows, fan_in, out):
     lanes = beats.shape[1]
     tiles = beats.shape[0] // rows
     width = (fan_in + WORD - 1) // WORD
@@ -98,7 +98,7 @@ def repack(beats: Beats, rows: int, fan_in: int, out: NDArray[np.uint64]) -> Non
 
 
 @inner
-def split(codes, planes):  # pragma: no cover
+def split(codes, planes):
     """Bit planes ``uint64 [8, words]`` of the codes ``int8 [64 * words]``."""
     for word in range(planes.shape[1]):
         for b in range(PLANES):
@@ -116,18 +116,22 @@ def split(codes, planes):  # pragma: no cover
 
 
 @inner
-def dot(weights, at, planes, width):  # pragma: no cover
-    """Dot product of the row at word ``at`` of ``weights`` with the codes of ``planes``."""
-    total = _ZERO
+def dot(weights, at, planes, t, width):
+    """Dot product of the row at word ``at`` of ``weights`` with the codes of token t.
+
+    ``planes`` is ``uint64 [T, 8, words]``; a view of it would be counted by all threads.
+    """
+    # An unsigned index is no place from the end: reads stay in order, and become vectors.
+    at, width, total = np.uint64(at), np.uint64(width), _ZERO
     for w in range(width):
         some, sign = weights[at + w], weights[at + width + w]
-        part = _ZERO - popcount((planes[7, w] ^ sign) & some)
-        part = part + part + popcount((planes[6, w] ^ sign) & some)
-        part = part + part + popcount((planes[5, w] ^ sign) & some)
-        part = part + part + popcount((planes[4, w] ^ sign) & some)
-        part = part + part + popcount((planes[3, w] ^ sign) & some)
-        part = part + part + popcount((planes[2, w] ^ sign) & some)
-        part = part + part + popcount((planes[1, w] ^ sign) & some)
-        part = part + part + popcount((planes[0, w] ^ sign) & some)
+        part = _ZERO - popcount((planes[t, 7, w] ^ sign) & some)
+        part = part + part + popcount((planes[t, 6, w] ^ sign) & some)
+        part = part + part + popcount((planes[t, 5, w] ^ sign) & some)
+        part = part + part + popcount((planes[t, 4, w] ^ sign) & some)
+        part = part + part + popcount((planes[t, 3, w] ^ sign) & some)
+        part = part + part + popcount((planes[t, 2, w] ^ sign) & some)
+        part = part + part + popcount((planes[t, 1, w] ^ sign) & some)
+        part = part + part + popcount((planes[t, 0, w] ^ sign) & some)
         total += part + popcount(sign)
     return np.int64(total)

@@ -1,23 +1,27 @@
-"""Text that streams to the terminal while the hardware runs, with a line of progress below."""
+"""Text that streams to the terminal while a model runs, with a line of progress below."""
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from .simulate import Progress
-
-__all__ = ["TextDisplay"]
+__all__ = ["TextDisplay", "saturations_text"]
 
 #: Seconds between two progress lines where the output is not a terminal.
 PLAIN_INTERVAL = 5.0
 
 
+def saturations_text(saturations: Mapping[str, int]) -> str:
+    """Saturations by site in one line, those that are none left out."""
+    return ", ".join(f"{site} {count}" for site, count in saturations.items() if count) or "none"
+
+
 class TextDisplay:
-    """Shows the prompt, the text as it grows, and token count, cycles and simulator speed.
+    """Shows the prompt, the text as it grows, and a line of progress.
 
     On a terminal the progress line stays below the text. Elsewhere the text goes to standard
     output as it comes, and a progress line to standard error every few seconds.
@@ -26,16 +30,13 @@ class TextDisplay:
     ----------
     prompt : str
         Shown first.
-    steps : int
-        Tokens that the run will feed.
     quiet : bool
         Show nothing.
     """
 
-    def __init__(self, prompt: str, steps: int, *, quiet: bool = False):
-        self.prompt, self.steps, self.quiet = prompt, steps, quiet
+    def __init__(self, prompt: str, *, quiet: bool = False):
+        self.prompt, self.quiet = prompt, quiet
         self.text = ""
-        self._progress: Progress | None = None
         self._console = Console()
         self._live = None if quiet or not self._console.is_terminal else Live(
             console=self._console, refresh_per_second=10, transient=True)
@@ -61,13 +62,6 @@ class TextDisplay:
     def _written(self) -> Text:
         return Text.assemble((self.prompt, "bold"), self.text)
 
-    def _status(self) -> str:
-        if self._progress is None:
-            return "starting"
-        now = self._progress
-        return (f"token {now.position}/{self.steps} · {now.cycles} cycles per token · "
-                f"{now.cycles_per_second / 1e3:.0f} k cycles/s")
-
     def add(self, text: str) -> None:
         """Append generated text."""
         self.text += text
@@ -75,12 +69,11 @@ class TextDisplay:
             sys.stdout.write(text)
             sys.stdout.flush()
 
-    def update(self, progress: Progress) -> None:
-        """Show how far the run is."""
-        self._progress = progress
+    def update(self, status: str) -> None:
+        """Show how far the run is, in one line."""
         if self._live is not None:
             tail = "\n".join(self._written().plain.splitlines()[-self._console.height + 4:])
-            self._live.update(Group(Text(tail), Text(self._status(), style="dim")))
+            self._live.update(Group(Text(tail), Text(status, style="dim")))
         elif not self.quiet and time.monotonic() - self._told > PLAIN_INTERVAL:
             self._told = time.monotonic()
-            sys.stderr.write(f"\n[{self._status()}]\n")
+            sys.stderr.write(f"\n[{status}]\n")
