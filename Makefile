@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-full bench exactness lint lint-verilog types golden clean
+.PHONY: help venv demo test test-full bench bench-cpu exactness lint lint-verilog types golden clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,6 +42,9 @@ test-full: $(VENV)/.all-installed  ## All tests, also the slow ones (bitstreams 
 
 bench: $(VENV)/.all-installed  ## Cycles per token, speed of the simulators
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-cpu: $(VENV)/.all-installed  ## CPU inference at 370M shapes against PyTorch: memory, speed
+	$(BIN)/python bench/cpu.py --least-speed 5 --least-memory 10 $(ARGS)
 
 exactness: $(VENV)/.all-installed  ## 256 tokens per model, prompt and choice, checked bit for bit
 	$(BIN)/python bench/exactness.py $(ARGS)

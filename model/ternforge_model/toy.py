@@ -1,12 +1,14 @@
 """Tiny random checkpoints (spec section 13) and their programs, for tests and golden vectors."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from .config import ModelConfig
 from .convert import convert
-from .program import Program
+from .program import Matvec, Program, Quantise
 
-__all__ = ["random_checkpoint", "random_program"]
+__all__ = ["narrowed", "random_checkpoint", "random_program"]
 
 
 def random_checkpoint(
@@ -60,3 +62,18 @@ def random_program(
         seed, d=d, layers=layers, m=m, vocab=vocab, inner_norms=inner_norms,
         lower_bound=lower_bound, wide_embedding=wide_embedding)
     return convert(config, tensors, name=f"toy-{seed}")
+
+
+def narrowed(program: Program) -> Program:
+    """The same program with shifts so small that every site saturates."""
+    ops = []
+    for op in program.ops:
+        fields = dict(vars(op))
+        if isinstance(op, Quantise):
+            fields.update(shift=max(0, op.shift - 4), square_shift=max(0, op.square_shift - 6))
+        elif isinstance(op, Matvec) and op.scale is not None:
+            fields["scale"] = (op.scale[0], op.scale[1] + (7 if op.dst == "x" else 5))
+        if isinstance(op, Matvec):
+            fields["shift"] = max(0, op.shift - 8)
+        ops.append(type(op)(**fields))
+    return replace(program, ops=tuple(ops))

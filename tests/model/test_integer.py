@@ -7,7 +7,7 @@ from ternforge import numerics as n
 from ternforge.isa import Function, SumOf
 from ternforge_model.integer import SITES, IntegerModel
 from ternforge_model.program import Load, Matvec, Program, Quantise
-from ternforge_model.toy import random_program
+from ternforge_model.toy import narrowed, random_program
 
 TOYS = {
     "plain": {"seed": 1},
@@ -103,21 +103,6 @@ class Scalar:
 @pytest.fixture(scope="module", params=TOYS.values(), ids=list(TOYS))
 def program(request) -> Program:
     return random_program(**request.param)
-
-
-def narrowed(program: Program) -> Program:
-    """The same program with shifts so small that every site saturates."""
-    ops = []
-    for op in program.ops:
-        fields = dict(vars(op))
-        if isinstance(op, Quantise):
-            fields.update(shift=max(0, op.shift - 4), square_shift=max(0, op.square_shift - 6))
-        elif isinstance(op, Matvec) and op.scale is not None:
-            fields["scale"] = (op.scale[0], op.scale[1] + (7 if op.dst == "x" else 5))
-        if isinstance(op, Matvec):
-            fields["shift"] = max(0, op.shift - 8)
-        ops.append(type(op)(**fields))
-    return Program(**{**vars(program), "ops": tuple(ops)})
 
 
 def check(program: Program) -> dict[str, int]:
