@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from ternforge_firmware.cpu.planes import PLANES, WORD, dot, repack, split, words
+from ternforge_firmware.cpu.planes import WORD, plane_words, repack, split, words
+from ternforge_firmware.cpu.vector import PLANES, ROWS, dot_rows
 from ternforge_firmware.pack import pack
 
 SHAPES = [(1, 1), (3, 5), (8, 63), (9, 64), (7, 65), (5, 126), (4, 320), (2, 641), (3, 2816)]
@@ -13,18 +14,25 @@ SHAPES = [(1, 1), (3, 5), (8, 63), (9, 64), (7, 65), (5, 126), (4, 320), (2, 641
 @njit
 def product(weights, codes, rows):
     width = codes.shape[0] // WORD
-    planes = np.zeros((1, PLANES, width), np.uint64)
-    split(codes, planes[0])
-    return [dot(weights, r * 2 * width, planes, 0, width) for r in range(rows)]
+    planes = np.zeros((PLANES, width + 3), np.uint64)
+    split(codes, planes[:, :width])
+    sums = np.full(1 + (rows + ROWS - 1) // ROWS * ROWS, -1, np.int32)
+    for block in range(len(sums) // ROWS):
+        dot_rows(weights, 1 + block * ROWS * 2 * width, planes, 0, width + 3, width, sums,
+                 1 + block * ROWS)
+    return sums
 
 
 def dots(trits, codes, lanes):
     rows, fan_in = trits.shape
-    weights = np.full(rows * 2 * words(fan_in), ~np.uint64(0))
-    repack(pack(trits, lanes), rows, fan_in, weights)
+    weights = np.full(1 + plane_words(rows, fan_in), ~np.uint64(0))
+    repack(pack(trits, lanes), rows, fan_in, weights[1:])
     padded = np.full(words(fan_in) * WORD, -77, np.int8)  # past the fan-in anything may stand
     padded[:fan_in] = codes
-    return product(weights, padded, rows)
+    sums = product(weights, padded, rows)
+    assert sums[0] == -1
+    assert not sums[1 + rows:].any()
+    return sums[1:1 + rows].tolist()
 
 
 @pytest.mark.parametrize("lanes", [2, 8, 40])
@@ -55,7 +63,7 @@ def test_bytes_that_are_no_codes_are_refused():
     beats = pack(np.ones((3, 50), np.int8), 8)
     beats[4, 6] = 0xFF
     with pytest.raises(ValueError) as error:
-        repack(beats, 3, 50, np.zeros(6, np.uint64))
+        repack(beats, 3, 50, np.zeros(plane_words(3, 50), np.uint64))
     assert str(error.value) == "byte 6 of weight beat 4 must be a code of five trits, not 0xff"
 
 
@@ -65,4 +73,4 @@ def test_columns_past_the_fan_in_must_be_zero(column):
     trits[:, 50:] = 0
     trits[1, column] = -1
     with pytest.raises(ValueError, match=r"^row 1 must be zero past its 50 columns$"):
-        repack(pack(trits, 8), 3, 50, np.zeros(6, np.uint64))
+        repack(pack(trits, 8), 3, 50, np.zeros(plane_words(3, 50), np.uint64))

@@ -22,7 +22,8 @@ from ..lower import telling_metadata
 from .jit import thread_limit
 from .machine import run
 from .plan import plan
-from .planes import PLANES, WORD
+from .planes import WORD
+from .vector import PLANES, ROWS
 
 __all__ = ["CHUNK", "Engine"]
 
@@ -74,7 +75,7 @@ class Engine:
         self._planes = np.zeros((CHUNK, PLANES, wide), np.uint64)
         self._ratios, self._scales = np.zeros((2, CHUNK, 2), np.int64)
         self._squares = np.zeros((CHUNK, 1), np.int64)
-        self._accs = np.zeros((CHUNK, self._plan.rows), np.int32)
+        self._accs = np.zeros((CHUNK, -(-self._plan.rows // ROWS) * ROWS), np.int32)
         self._counts = np.zeros((len(ops), len(SITES)), np.int64)
         progress("loading the kernels, which are compiled at first use")
         self._run(1, 0, 0)

@@ -7,15 +7,13 @@ from typing import Any
 
 import llvmlite
 import numba
-from llvmlite import ir
-from numba.core import config, types
-from numba.extending import intrinsic
+from numba.core import config
 
 from ternforge import isa, numerics, trits
 from ternforge.cache import cache_dir, content_key
 from ternforge_model import integer
 
-__all__ = ["inner", "kernel", "popcount", "thread_limit"]
+__all__ = ["inner", "kernel", "thread_limit"]
 
 # A token of 24 layers has 169 parallel loops. GNU OpenMP lets threads that wait for each other spin
 # for milliseconds: where another process has one of two CPUs, a token took 60 times as long as with
@@ -51,18 +49,6 @@ def kernel(*, parallel: bool) -> Callable[[Callable[..., Any]], Any]:
             _CONFIG.CACHE_DIR = before
 
     return compiled
-
-
-def _popcount(typing: Any, value: Any) -> Any:
-    """Number of bits set in a ``uint64``; numba has no ``numpy.bitwise_count``."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return (value(value), generate) if value == types.uint64 else None
-
-
-popcount: Any = intrinsic(_popcount)
 
 
 def thread_limit() -> int:

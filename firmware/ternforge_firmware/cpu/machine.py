@@ -16,8 +16,9 @@ from ternforge.numerics import (
 from ternforge_model.integer import SITES
 
 from .jit import inner, kernel
-from .planes import dot, split
+from .planes import split
 from .scalars import code, normalise, ratio, reciprocal, rnd, saturate, scale, sigmoid, silu
+from .vector import PLANES, ROWS, dot_rows
 
 __all__ = ["OP", "run"]
 
@@ -26,9 +27,6 @@ OP = np.dtype([(name, np.int64) for name in (
     "op", "function", "count", "fan_in", "words", "start", "src", "operand", "state", "dst",
     "shift", "square_shift", "activation_shift", "sum_of", "codes", "scaled", "bounded", "store",
     "scale_mantissa", "scale_exponent")])
-
-#: Rows that a thread takes at a time.
-BLOCK = 16
 
 _LOAD, _QUANTISE = Opcode.LOAD.value, Opcode.QUANTISE.value
 _KEEP, _INPUT = SumOf.KEEP.value, SumOf.INPUT.value
@@ -71,22 +69,21 @@ def _quantise(op, constants, vector, codes, planes, ratios, squares, counts):
 def _rows(ops, n, block, weights, vectors, states, planes, scales, accs):
     """A block of rows of op n; returns the clips of the rescale stage and those after it."""
     op = ops[n]  # numba passes no records into parallel loops
-    rescaled, later = 0, 0
-    for r in range(block * BLOCK, min((block + 1) * BLOCK, op.count)):
-        for t in range(len(accs)):
-            a, b = _row(op, r, t, weights, vectors, states, planes, scales, accs)
+    rescaled, later, stride = 0, 0, planes.shape[2]
+    for t in range(len(accs)):
+        dot_rows(weights, op.start + block * ROWS * 2 * op.words, planes, t * PLANES * stride,
+                 stride, op.words, accs, t * accs.shape[1] + block * ROWS)
+        for r in range(block * ROWS, min((block + 1) * ROWS, op.count)):
+            a, b = _row(op, r, t, np.int64(accs[t, r]), vectors, states, scales)
             rescaled += a
             later += b
     return rescaled, later
 
 
 @inner
-def _row(op, r, t, weights, vectors, states, planes, scales, accs):
+def _row(op, r, t, acc, vectors, states, scales):
     function, shift = op.function, op.activation_shift
     bits = VECTOR_BITS if function == _RESIDUAL else ACTIVATION_BITS
-    at = op.start + r * 2 * op.words
-    acc = dot(weights, at, planes, t, op.words)
-    accs[t, r] = acc
     if function == _LOGITS:
         if op.store:
             vectors[t, op.dst + r] = saturate(acc, VECTOR_BITS)
@@ -144,7 +141,7 @@ def run(ops, first, last, constants, weights, vectors, states, codes, planes, ra
     ratios, squares, scales : numpy.ndarray
         int64 ``[T, 2]``, ``[T, 1]``, ``[T, 2]``.
     accs : numpy.ndarray
-        int32 ``[T, rows]``, rows the most of any matrix.
+        int32 ``[T, rows]``, rows the most of any matrix, rounded up to :data:`.vector.ROWS`.
     counts : numpy.ndarray
         int64 ``[len(ops), len(SITES)]``: clips are added here.
     """
@@ -165,7 +162,7 @@ def run(ops, first, last, constants, weights, vectors, states, codes, planes, ra
                     scales[t, 0], scales[t, 1] = scale(op.scale_mantissa, op.scale_exponent,
                                                        ratios[t, 0], ratios[t, 1])
             rescaled, later = 0, 0
-            for block in prange((op.count + BLOCK - 1) // BLOCK):
+            for block in prange((op.count + ROWS - 1) // ROWS):
                 a, b = _rows(ops, n, block, weights, vectors, states, planes, scales, accs)
                 rescaled += a
                 later += b

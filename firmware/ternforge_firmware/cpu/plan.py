@@ -13,7 +13,7 @@ from ..image import PacketSource
 from ..lower import described, raise_op
 from ..packet import Packet
 from .machine import OP
-from .planes import repack, words
+from .planes import plane_words, repack, words
 
 __all__ = ["Plan", "plan"]
 
@@ -58,7 +58,7 @@ def plan(source: PacketSource, progress: Callable[[str], object]) -> Plan:
         except ValueError as error:
             raise ValueError(f"packet {number} ({entry['name']}): {error}") from None
         if packet.op is Opcode.MATVEC:
-            record["start"], used = used, used + 2 * int(record["count"] * record["words"])
+            record["start"], used = used, used + plane_words(packet.fields["rows"], fan_in)
         else:
             record["start"], loaded = loaded, loaded + len(packet.payload)
             constants.append(packet.payload.astype(np.int16))
@@ -98,7 +98,7 @@ def _weights(ops: NDArray[Any], program: Iterable[Packet], size: int,
     for op, packet in zip(ops, program, strict=False):
         if packet.op is Opcode.MATVEC:
             rows, fan_in, start = int(op["count"]), int(op["fan_in"]), int(op["start"])
-            end = start + 2 * rows * int(op["words"])
+            end = start + plane_words(rows, fan_in)
             progress(f"reading the weights: {start / size:.0%}")
             repack(packet.payload, rows, fan_in, planes[start:end])
     return planes

@@ -1,14 +1,14 @@
 """Ternary weights and int8 codes as bit planes, and their exact dot product.
 
 A row of weights is two rows of 64-bit words: which weights are not zero, and which are negative.
-Bit k of word w is column ``64 * w + k``. Codes are eight rows of words, one for each bit of their
-two's complement. Because ``-a`` is ``~a + 1``, and bits past the fan-in are zero among the weights,
+Bit k of word w is column ``64 * w + k``. Eight rows stand together, ``uint64 [words, 2, 8]``; rows
+past the last are zero. Codes are eight rows of words, one for each bit of their two's complement.
+Because ``-a`` is ``~a + 1``, and bits past the fan-in are zero among the weights,
 
     dot = sum over planes b of weight(b) * popcount((codes[b] ^ negative) & nonzero)
           + popcount(negative),        weight(b) = 2**b, but -2**7 for the sign.
 
-Two bits per weight instead of the 1.6 of the packed bytes, but no decoding: 512 weights at a time
-where the CPU counts bits of vectors.
+Two bits per weight instead of the 1.6 of the packed bytes, but no decoding (:mod:`.vector`).
 """
 
 import numpy as np
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from ternforge.trits import DECODE, TRITS_PER_BYTE
 
 from ..packet import Beats
-from .jit import inner, kernel, popcount
+from .jit import inner, kernel
+from .vector import PLANES, ROWS
 
-__all__ = ["PLANES", "WORD", "dot", "repack", "split", "words"]
+__all__ = ["WORD", "plane_words", "repack", "split", "words"]
 
 WORD = 64  #: columns of one word
-PLANES = 8  #: bits of a code
 
 _INVALID = 0xFF
 _NONZERO = np.array([_INVALID if group is None else
@@ -43,14 +43,19 @@ def words(fan_in: int) -> int:
     return -(-fan_in // WORD)
 
 
+def plane_words(rows: int, fan_in: int) -> int:
+    """Words of a whole matrix."""
+    return -(-rows // ROWS) * ROWS * 2 * words(fan_in)
+
+
 @kernel(parallel=False)
 def _repack(beats, rows, fan_in, out):
     lanes = beats.shape[1]
     tiles = beats.shape[0] // rows
     width = (fan_in + WORD - 1) // WORD
+    out[:] = _ZERO
     for row in range(rows):
-        at = row * 2 * width
-        out[at:at + 2 * width] = _ZERO
+        at = row // ROWS * ROWS * 2 * width + row % ROWS
         column = 0
         for tile in range(tiles):
             for lane in range(lanes):
@@ -62,12 +67,13 @@ def _repack(beats, rows, fan_in, out):
                 if left < TRITS_PER_BYTE and nonzero >> np.uint64(max(left, 0)):
                     return -1, row
                 word, bit = column // WORD, column % WORD
+                place = at + word * 2 * ROWS
                 if word < width:
-                    out[at + word] |= nonzero << np.uint64(bit)
-                    out[at + width + word] |= negative << np.uint64(bit)
+                    out[place] |= nonzero << np.uint64(bit)
+                    out[place + ROWS] |= negative << np.uint64(bit)
                 if bit > WORD - TRITS_PER_BYTE and word + 1 < width:
-                    out[at + word + 1] |= nonzero >> np.uint64(WORD - bit)
-                    out[at + width + word + 1] |= negative >> np.uint64(WORD - bit)
+                    out[place + 2 * ROWS] |= nonzero >> np.uint64(WORD - bit)
+                    out[place + 3 * ROWS] |= negative >> np.uint64(WORD - bit)
                 column += TRITS_PER_BYTE
     return -1, -1
 
@@ -82,7 +88,7 @@ def repack(beats: Beats, rows: int, fan_in: int, out: NDArray[np.uint64]) -> Non
     rows, fan_in : int
         Shape of the matrix.
     out : numpy.ndarray
-        Filled, uint64 ``[rows * 2 * words(fan_in)]``: for each row nonzero, then negative.
+        Filled, uint64 ``[plane_words(rows, fan_in)]``.
 
     Raises
     ------
@@ -113,25 +119,3 @@ def split(codes, planes):
                 x ^= t ^ (t << shift)
             for b in range(PLANES):
                 planes[b, word] |= ((x >> np.uint64(8 * b)) & _BYTE) << np.uint64(8 * group)
-
-
-@inner
-def dot(weights, at, planes, t, width):
-    """Dot product of the row at word ``at`` of ``weights`` with the codes of token t.
-
-    ``planes`` is ``uint64 [T, 8, words]``; a view of it would be counted by all threads.
-    """
-    # An unsigned index is no place from the end: reads stay in order, and become vectors.
-    at, width, total = np.uint64(at), np.uint64(width), _ZERO
-    for w in range(width):
-        some, sign = weights[at + w], weights[at + width + w]
-        part = _ZERO - popcount((planes[t, 7, w] ^ sign) & some)
-        part = part + part + popcount((planes[t, 6, w] ^ sign) & some)
-        part = part + part + popcount((planes[t, 5, w] ^ sign) & some)
-        part = part + part + popcount((planes[t, 4, w] ^ sign) & some)
-        part = part + part + popcount((planes[t, 3, w] ^ sign) & some)
-        part = part + part + popcount((planes[t, 2, w] ^ sign) & some)
-        part = part + part + popcount((planes[t, 1, w] ^ sign) & some)
-        part = part + part + popcount((planes[t, 0, w] ^ sign) & some)
-        total += part + popcount(sign)
-    return np.int64(total)
