@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,42 +33,11 @@ from ternforge_firmware.cpu.jit import thread_limit
 from ternforge_firmware.generate import HOST_CORE
 from ternforge_firmware.imagefile import ImageFile
 from ternforge_firmware.lower import lower
-from ternforge_model.program import Matvec, Op, Program, Quantise
-from ternforge_model.toy import random_program
+from ternforge_model.toy import random_program, wide_program
 
-#: Shapes of the released model of 370M parameters (spec section 8).
+#: Shapes of the released model of 370M parameters.
 WIDTH, LAYERS, MLP, VOCAB = 1024, 24, 2816, 32000
 WARM = 3  #: tokens that are not timed
-
-
-def synthetic_program(layers: int) -> Program:
-    """Random ternary weights in full width; the formats are those of a narrow model."""
-    toy = random_program(1, d=64, layers=2, m=128, vocab=160)
-    rng = np.random.default_rng(0)
-    lengths = {"x": WIDTH, "v": WIDTH, "f": WIDTH, "p": WIDTH, "gate": MLP}
-
-    def widened(op: Op, layer: int | None) -> Op:
-        changes: dict[str, Any] = {"name": op.name.replace("layers.1.", f"layers.{layer}."),
-                                   "layer": layer}
-        length = MLP if "down_proj" in op.name else WIDTH
-        if isinstance(op, Matvec):
-            rows = lengths[op.dst] if op.dst else WIDTH if op.state else VOCAB
-            changes["trits"] = rng.integers(-1, 2, (rows, length), dtype=np.int8)
-            changes["state"] = op.state and f"h{layer}"
-        elif isinstance(op, Quantise):
-            changes["weights"] = np.resize(op.weights, length)
-        else:
-            changes["values"] = np.resize(op.values, length)
-        return replace(op, **changes)
-
-    first, second, last = ([op for op in toy.ops if op.layer == n] for n in (0, 1, None))
-    ops = [widened(op, 0) for op in first]
-    for layer in range(1, layers):
-        ops += [widened(op, layer) for op in second]
-    ops += [widened(op, None) for op in last]
-    return replace(toy, name="synthetic-370m", ops=tuple(ops), vectors=lengths,
-                   states={f"h{layer}": WIDTH for layer in range(layers)},
-                   embedding=rng.integers(-127, 128, (VOCAB, WIDTH), dtype=np.int8))
 
 
 def resident() -> int:
@@ -179,7 +147,9 @@ def main() -> None:
           Console(stderr=True).status("writing the image ...") as status):
         path = options.image or Path(folder) / "synthetic.tfi"
         if not path.exists():
-            lower(synthetic_program(options.layers), HOST_CORE).write(path)
+            program = wide_program(0, d=WIDTH, layers=options.layers, m=MLP, vocab=VOCAB)
+            lower(program, HOST_CORE).write(path)
+            del program
         size = path.stat().st_size
         status.update("running the image ...")
         ours = in_process("image", path, options)

@@ -37,7 +37,8 @@ from .text import image_tokenizer
 
 __all__ = ["HOST_CORE", "generate"]
 
-#: Layout of a model's packets where no core is asked for: fits whatever the packet headers can say.
+#: Layout of a model's packets where no core is asked for: the longest addresses that headers hold,
+#: images of up to 268 MB. The engine reads images of any layout.
 HOST_CORE = CoreConfig(lanes=16, elements=1, vector_depth=1 << 16, state_depth=1 << 16,
                        max_rows=1 << 16, max_fan_in=1 << 14, memory_beats=1 << 24)
 

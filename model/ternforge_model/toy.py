@@ -1,14 +1,15 @@
-"""Tiny random checkpoints (spec section 13) and their programs, for tests and golden vectors."""
+"""Random checkpoints (spec section 13) and programs, for tests, golden vectors and benchmarks."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from .config import ModelConfig
 from .convert import convert
-from .program import Matvec, Program, Quantise
+from .program import Matvec, Op, Program, Quantise
 
-__all__ = ["narrowed", "random_checkpoint", "random_program"]
+__all__ = ["narrowed", "random_checkpoint", "random_program", "wide_program"]
 
 
 def random_checkpoint(
@@ -77,3 +78,44 @@ def narrowed(program: Program) -> Program:
             fields["shift"] = max(0, op.shift - 8)
         ops.append(type(op)(**fields))
     return replace(program, ops=tuple(ops))
+
+
+def wide_program(seed: int, *, d: int, layers: int, m: int, vocab: int) -> Program:
+    """Random ternary weights in any size, without a float model of that size.
+
+    Norm weights, scales and formats are those of a narrow model, repeated: products of random
+    weights scale with the root of the width, and the ratio of a vector with its inverse.
+
+    Parameters
+    ----------
+    seed : int
+        Of weights and embedding.
+    d, layers, m, vocab : int
+        Hidden size, layers, MLP width, tokens; the logits are not stored.
+    """
+    narrow = random_program(1, d=64, layers=2, m=128, vocab=160)
+    rng = np.random.default_rng(seed)
+    lengths = {"x": d, "v": d, "f": d, "p": d, "gate": m}
+
+    def widened(op: Op, layer: int | None) -> Op:
+        changes: dict[str, Any] = {"name": op.name.replace("layers.1.", f"layers.{layer}."),
+                                   "layer": layer}
+        length = m if "down_proj" in op.name else d
+        if isinstance(op, Matvec):
+            rows = lengths[op.dst] if op.dst else d if op.state else vocab
+            changes["trits"] = rng.integers(-1, 2, (rows, length), dtype=np.int8)
+            changes["state"] = op.state and f"h{layer}"
+        elif isinstance(op, Quantise):
+            changes["weights"] = np.resize(op.weights, length)
+        else:
+            changes["values"] = np.resize(op.values, length)
+        return replace(op, **changes)
+
+    first, second, last = ([op for op in narrow.ops if op.layer == n] for n in (0, 1, None))
+    ops = [widened(op, 0) for op in first]
+    for layer in range(1, layers):
+        ops += [widened(op, layer) for op in second]
+    ops += [widened(op, None) for op in last]
+    return replace(narrow, name=f"random-{d}x{layers}", ops=tuple(ops), vectors=lengths,
+                   states={f"h{layer}": d for layer in range(layers)},
+                   embedding=rng.integers(-127, 128, (vocab, d), dtype=np.int8))

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ternforge.config import CoreConfig
 from ternforge.errors import UserError
 from ternforge.isa import Function, Opcode
 from ternforge_firmware.cpu.engine import CHUNK, Engine
@@ -19,7 +18,7 @@ from ternforge_model.catalog import open_model, shipped_names
 from ternforge_model.integer import IntegerModel
 from ternforge_model.program import Load, Matvec, Quantise
 from ternforge_model.sampling import generate
-from ternforge_model.toy import narrowed, random_program
+from ternforge_model.toy import narrowed, random_program, wide_program
 
 #: Fan-ins that end within a byte, a beat, a tile or a word, or fill them; odd numbers of rows.
 TOYS = {
@@ -102,6 +101,13 @@ def test_worst_values():
         extreme = replace(program, ops=tuple(ops), embedding=table, embedding_shift=8)
         check(extreme, Engine(image_of(extreme)), np.arange(12))
         check(narrowed(extreme), Engine(image_of(narrowed(extreme))), np.arange(12))
+
+
+def test_the_shapes_of_a_released_layer(tmp_path):
+    program = wide_program(9, d=1024, layers=2, m=2816, vocab=999)
+    engine = Engine(ImageFile(image_of(program).write(tmp_path / "wide.tfi")))
+    assert engine.weight_bytes == pytest.approx(program.ternary_weights / 4, rel=0.001)
+    check(program, engine, random_ids(program, 6))
 
 
 def test_a_vector_of_zeros_has_no_ratio():
@@ -217,9 +223,3 @@ def test_what_is_done_is_told():
     Engine(image_of(random_program(1)), progress=steps.append)
     assert steps[0] == "reading the weights: 0%"
     assert steps[-1] == "loading the kernels, which are compiled at first use"
-
-
-def test_the_layout_of_the_host_fits_the_released_sizes():
-    assert CoreConfig(**vars(HOST_CORE)) == HOST_CORE
-    widest = (255 * HOST_CORE.tile, HOST_CORE.max_fan_in)
-    assert min(widest) >= 2 * 8192
