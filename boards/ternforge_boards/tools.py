@@ -81,6 +81,7 @@ TOOLS = (
     _package("torch", "2.13.0", "2.6", "float model and training", required=False),
     _package("tokenizers", "0.23.3", "0.22", "tokenizer.json of checkpoints", required=False),
     _package("sentencepiece", "0.2.3", "0.2.1", "tokenizer.model of checkpoints", required=False),
+    _package("numba", "0.68.1", "0.68", "text on the CPU", required=False),
     _package("pyserial", "3.5", "3.5", "talks to a board", module="serial", required=False),
     _program("ccache", "4.8", "", "faster rebuilds of the simulator", "apt-get install ccache",
              required=False),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ternforge.errors import UserError
-from ternforge.isa import Function, Opcode
+from ternforge.isa import Function, Opcode, SumOf
 from ternforge_firmware.cpu.engine import CHUNK, Engine
 from ternforge_firmware.cpu.jit import thread_limit
 from ternforge_firmware.generate import HOST_CORE
@@ -115,6 +115,15 @@ def test_a_vector_of_zeros_has_no_ratio():
     program = replace(program, embedding=np.zeros_like(program.embedding))
     check(program, Engine(image_of(program)), [0, 1])
     assert Engine(image_of(program)).step(3).ratio_mantissa.tolist() == [0]
+
+
+def test_a_sum_of_squares_does_not_outlive_its_call():
+    program = random_program(1)
+    first = next(n for n, op in enumerate(program.ops) if isinstance(op, Quantise))
+    ops = list(program.ops)
+    ops[first] = replace(ops[first], sum_of=SumOf.KEEP)
+    program = replace(program, ops=tuple(ops))
+    check(program, Engine(image_of(program)), random_ids(program, 9))
 
 
 def test_first_of_equal_logits_is_the_token():

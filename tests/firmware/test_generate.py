@@ -13,6 +13,7 @@ from ternforge_firmware.lower import lower
 from ternforge_model.catalog import open_model
 from ternforge_model.integer import SITES, IntegerModel
 from ternforge_model.sampling import PROMPT_PART, generate
+from ternforge_model.toy import narrowed
 
 KEYS = ["tokens", "text", "prompt_tokens", "tokens_per_second", "prompt_tokens_per_second",
         "threads", "saturations"]
@@ -63,6 +64,20 @@ def test_an_image_runs_like_its_model(call, toy_model, tmp_path):
     options = ("--prompt", "abc", "--tokens", 9, "--temperature", 1, "--json")
     from_image = json.loads(call("--image", path, *options, model=None)[1])
     assert from_image["tokens"] == json.loads(call(*options)[1])["tokens"]
+
+
+def test_saturations_are_those_of_every_token(call, toy_model, tmp_path):
+    found = open_model(toy_model)
+    program = narrowed(found.program)
+    path = lower(program, HOST_CORE, found.tokenizer).write(tmp_path / "narrow.tfi")
+    prompt = "bead" * PROMPT_PART
+    told = json.loads(call("--image", path, "--prompt", prompt, "--tokens", 9, "--json",
+                           model=None)[1])
+    ids = [*found.tokenizer.encode(prompt), *told["tokens"][:-1]]
+    result = IntegerModel(program).forward(ids)
+    assert told["tokens"] == result.tokens[-9:].tolist()
+    assert told["saturations"] == result.saturations
+    assert all(result.saturations[site] for site in ("product", "square", "rescale", "gate"))
 
 
 def test_one_token_has_no_speed(call):

@@ -5,7 +5,7 @@ import pytest
 
 from ternforge.numerics import Ratio
 from ternforge_model.integer import IntegerModel
-from ternforge_model.sampling import generate, logits, sample
+from ternforge_model.sampling import PROMPT_PART, generate, generate_stream, logits, sample
 from ternforge_model.toy import random_program
 
 ONE = Ratio(1 << 14, -14)  # 1.0
@@ -71,3 +71,15 @@ def test_generation_depends_on_the_seed_alone():
 def test_empty_prompt_is_refused():
     with pytest.raises(ValueError, match=r"^prompt must hold at least one token$"):
         generate(random_program(1), [], 4)
+
+
+@pytest.mark.parametrize("length", [1, PROMPT_PART - 1, PROMPT_PART, PROMPT_PART + 1,
+                                    2 * PROMPT_PART + 5])
+def test_prompts_of_any_length_are_read_whole(length):
+    program = random_program(1)
+    ids = np.random.default_rng(length).integers(0, program.vocab_size, length).tolist()
+    fed: list[int] = []
+    tokens = list(generate_stream(program, ids, 3, on_result=lambda count, _: fed.append(count)))
+    assert tokens == IntegerModel(program).forward([*ids, *tokens[:-1]]).tokens[-3:].tolist()
+    parts = [*range(PROMPT_PART, length, PROMPT_PART), length]
+    assert fed == [*parts, length + 1, length + 2]
