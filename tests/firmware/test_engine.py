@@ -9,6 +9,7 @@ from ternforge.errors import UserError
 from ternforge.isa import Function, Opcode, SumOf
 from ternforge_firmware.cpu.engine import CHUNK, Engine
 from ternforge_firmware.cpu.jit import thread_limit
+from ternforge_firmware.cpu.plan import plan
 from ternforge_firmware.generate import HOST_CORE
 from ternforge_firmware.image import Image, ImageError
 from ternforge_firmware.imagefile import ImageFile
@@ -225,6 +226,36 @@ def test_packets_that_cannot_run_are_refused():
             Engine(changed, name="m.tfi")
         assert str(error.value) == start + message
     assert Function(matrix.fields["function"]) is Function.FORGET
+
+
+def groups(image):
+    made = plan(image, lambda step: None)
+    return {name: int(op["group"]) for name, op in zip(made.names, made.ops, strict=True)
+            if op["op"] == Opcode.MATVEC.value}
+
+
+def moved(image, vector, address):
+    """The image with one of its vectors at another address."""
+    packets = list(image.program)
+    for n, entry in enumerate(image.metadata["packets"]):
+        keys = [key for key in ("src", "operand", "dst") if entry.get(key) == vector]
+        fields = packets[n].fields | dict.fromkeys(keys, address)
+        packets[n] = Packet(packets[n].op, fields, packets[n].payload)
+    vectors = [entry | {"address": address} if entry["name"] == vector else entry
+               for entry in image.metadata["vectors"]]
+    return replace(image, program=tuple(packets),
+                   metadata={**image.metadata, "vectors": vectors})
+
+
+def test_matrices_share_a_loop_only_row_by_row():
+    image = image_of(random_program(1))
+    expected = {"f_proj": 3, "i_proj": 1, "g_proj": 1, "o_proj": 1, "gate": 2, "up": 1,
+                "down_proj": 1, "lm_head": 1}
+    assert {name.rpartition(".")[2]: size for name, size in groups(image).items()} == expected
+    address = {entry["name"]: entry["address"] for entry in image.metadata["vectors"]}
+    assert groups(moved(image, "p", 512))["layers.0.attn.f_proj"] == 3
+    overlapping = groups(moved(image, "p", address["f"] + 1))
+    assert [overlapping[f"layers.0.attn.{name}_proj"] for name in "fig"] == [2, 1, 1]
 
 
 def test_what_is_done_is_told():

@@ -20,7 +20,7 @@ from ternforge_model.integer import (
 from ..image import PacketSource
 from ..lower import telling_metadata
 from .jit import thread_limit
-from .machine import run
+from .machine import GROUP, run
 from .plan import plan
 from .planes import WORD
 from .vector import PLANES, ROWS
@@ -73,9 +73,11 @@ class Engine:
         self._states = np.zeros((CHUNK + 1, depth), np.int16)
         self._codes = np.zeros((CHUNK, wide * WORD), np.int8)
         self._planes = np.zeros((CHUNK, PLANES, wide), np.uint64)
-        self._ratios, self._scales = np.zeros((2, CHUNK, 2), np.int64)
+        self._ratios = np.zeros((CHUNK, 2), np.int64)
+        self._scales = np.zeros((GROUP, CHUNK, 2), np.int64)
         self._squares = np.zeros((CHUNK, 1), np.int64)
         self._accs = np.zeros((CHUNK, -(-self._plan.rows // ROWS) * ROWS), np.int32)
+        self._clips = np.zeros((GROUP, self._accs.shape[1] // ROWS, 2), np.int64)
         self._counts = np.zeros((len(ops), len(SITES)), np.int64)
         progress("loading the kernels, which are compiled at first use")
         self._run(1, 0, 0)
@@ -139,7 +141,7 @@ class Engine:
         run(self._plan.ops, first, last, self._plan.constants, self._plan.weights,
             self._vectors[:count], self._states[:count + 1], self._codes[:count],
             self._planes[:count], self._ratios[:count], self._squares[:count],
-            self._scales[:count], self._accs[:count], self._counts)
+            self._scales, self._accs[:count], self._clips, self._counts)
 
     def _note(self, count: int, n: int) -> Trace:
         """What op ``n`` has just made, as :meth:`forward` of the integer model documents it."""
@@ -158,7 +160,7 @@ class Engine:
         else:
             noted["acc"] = self._accs[:count, :length]
             if op["scaled"]:
-                noted["scale"] = self._scales[:count]
+                noted["scale"] = self._scales[0, :count]
             if op["function"] == Function.RECURRENCE.value:
                 noted["rows"] = self._states[1:count + 1, op["state"]:op["state"] + length]
             elif op["function"] != Function.LOGITS.value or op["store"]:

@@ -15,7 +15,7 @@ from ternforge_model import integer
 
 __all__ = ["inner", "kernel", "thread_limit"]
 
-# A token of 24 layers has 169 parallel loops. GNU OpenMP lets threads that wait for each other spin
+# A token of 24 layers has 97 parallel loops. GNU OpenMP lets threads that wait for each other spin
 # for milliseconds: where another process has one of two CPUs, a token took 60 times as long as with
 # a few microseconds. It reads this when the first loop starts.
 os.environ.setdefault("GOMP_SPINCOUNT", "200")

@@ -20,13 +20,17 @@ from .planes import split
 from .scalars import code, normalise, ratio, reciprocal, rnd, saturate, scale, sigmoid, silu
 from .vector import PLANES, ROWS, dot_rows
 
-__all__ = ["OP", "run"]
+__all__ = ["GROUP", "OP", "run"]
 
-#: One op: the fields of its header as integers, and where its constants and weights stand.
+#: Most matrices in one parallel loop.
+GROUP = 3
+
+#: One op: the fields of its header as integers, where its constants and weights stand, and how many
+#: matrices from it on share one parallel loop.
 OP = np.dtype([(name, np.int64) for name in (
-    "op", "function", "count", "fan_in", "words", "start", "src", "operand", "state", "dst",
-    "shift", "square_shift", "activation_shift", "sum_of", "codes", "scaled", "bounded", "store",
-    "scale_mantissa", "scale_exponent")])
+    "op", "function", "count", "fan_in", "words", "start", "group", "src", "operand", "state",
+    "dst", "shift", "square_shift", "activation_shift", "sum_of", "codes", "scaled", "bounded",
+    "store", "scale_mantissa", "scale_exponent")])
 
 _LOAD, _QUANTISE = Opcode.LOAD.value, Opcode.QUANTISE.value
 _KEEP, _INPUT = SumOf.KEEP.value, SumOf.INPUT.value
@@ -66,29 +70,33 @@ def _quantise(op, constants, vector, codes, planes, ratios, squares, counts):
 
 
 @inner
-def _rows(ops, n, block, weights, vectors, states, planes, scales, accs):
-    """A block of rows of op n; returns the clips of the rescale stage and those after it."""
-    op = ops[n]  # numba passes no records into parallel loops
+def _rows(ops, n, k, block, weights, vectors, states, planes, scales, accs, clips):
+    """A block of rows of op n + k, and its clips in the rescale stage and after it.
+
+    Numba passes no records into parallel loops, and threads would count views of arrays together.
+    """
+    op = ops[n + k]
     rescaled, later, stride = 0, 0, planes.shape[2]
     for t in range(len(accs)):
         dot_rows(weights, op.start + block * ROWS * 2 * op.words, planes, t * PLANES * stride,
                  stride, op.words, accs, t * accs.shape[1] + block * ROWS)
         for r in range(block * ROWS, min((block + 1) * ROWS, op.count)):
-            a, b = _row(op, r, t, np.int64(accs[t, r]), vectors, states, scales)
+            a, b = _row(op, r, t, np.int64(accs[t, r]), vectors, states, scales[k, t, 0],
+                        scales[k, t, 1])
             rescaled += a
             later += b
-    return rescaled, later
+    clips[k, block, 0], clips[k, block, 1] = rescaled, later
 
 
 @inner
-def _row(op, r, t, acc, vectors, states, scales):
+def _row(op, r, t, acc, vectors, states, mantissa, right):
     function, shift = op.function, op.activation_shift
     bits = VECTOR_BITS if function == _RESIDUAL else ACTIVATION_BITS
     if function == _LOGITS:
         if op.store:
             vectors[t, op.dst + r] = saturate(acc, VECTOR_BITS)
         return 0, 0
-    exact = rnd(acc * scales[t, 0], scales[t, 1]) if op.scaled else acc
+    exact = rnd(acc * mantissa, right) if op.scaled else acc
     y = saturate(exact, bits)
     rescaled, later = y != exact, False
     if function == _FORGET:
@@ -119,7 +127,7 @@ def _row(op, r, t, acc, vectors, states, scales):
 
 @kernel(parallel=True)
 def run(ops, first, last, constants, weights, vectors, states, codes, planes, ratios, squares,
-        scales, accs, counts):
+        scales, accs, clips, counts):
     """Run ``ops[first:last]`` for T tokens whose embedding rows stand in ``vectors``.
 
     Parameters
@@ -139,15 +147,18 @@ def run(ops, first, last, constants, weights, vectors, states, codes, planes, ra
     codes, planes : numpy.ndarray
         int8 ``[T, 64 * W]`` and uint64 ``[T, 8, W]``, W the words of the longest codes.
     ratios, squares, scales : numpy.ndarray
-        int64 ``[T, 2]``, ``[T, 1]``, ``[T, 2]``.
+        int64 ``[T, 2]``, ``[T, 1]``, ``[GROUP, T, 2]``.
     accs : numpy.ndarray
         int32 ``[T, rows]``, rows the most of any matrix, rounded up to :data:`.vector.ROWS`.
+    clips : numpy.ndarray
+        int64 ``[GROUP, rows / ROWS, 2]``: room for the clips of each block.
     counts : numpy.ndarray
         int64 ``[len(ops), len(SITES)]``: clips are added here.
     """
     tokens = len(accs)
-    for n in range(first, last):
-        op = ops[n]
+    n = first
+    while n < last:
+        op, group = ops[n], 1
         if op.op == _LOAD:
             for t in range(tokens):
                 for k in range(op.count):
@@ -157,14 +168,19 @@ def run(ops, first, last, constants, weights, vectors, states, codes, planes, ra
                 _quantise(op, constants, vectors[t], codes[t], planes[t], ratios[t], squares[t],
                           counts[n])
         else:
-            if op.scaled:
+            group = min(op.group, last - n)
+            for k in range(group):
+                each = ops[n + k]
                 for t in range(tokens):
-                    scales[t, 0], scales[t, 1] = scale(op.scale_mantissa, op.scale_exponent,
-                                                       ratios[t, 0], ratios[t, 1])
-            rescaled, later = 0, 0
-            for block in prange((op.count + ROWS - 1) // ROWS):
-                a, b = _rows(ops, n, block, weights, vectors, states, planes, scales, accs)
-                rescaled += a
-                later += b
-            counts[n, _RESCALE] += rescaled
-            counts[n, _SUM if op.function == _RESIDUAL else _GATE] += later
+                    scales[k, t, 0], scales[k, t, 1] = scale(
+                        each.scale_mantissa, each.scale_exponent, ratios[t, 0], ratios[t, 1])
+            blocks = (op.count + ROWS - 1) // ROWS
+            for block in prange(blocks):
+                for k in range(group):
+                    _rows(ops, n, k, block, weights, vectors, states, planes, scales, accs, clips)
+            for k in range(group):
+                residual = ops[n + k].function == _RESIDUAL
+                for block in range(blocks):
+                    counts[n + k, _RESCALE] += clips[k, block, 0]
+                    counts[n + k, _SUM if residual else _GATE] += clips[k, block, 1]
+        n += group

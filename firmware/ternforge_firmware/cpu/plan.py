@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from ternforge.isa import Function, Opcode
 
 from ..image import PacketSource
 from ..lower import described, raise_op
-from ..packet import Packet
-from .machine import OP
+from ..packet import Packet, vector_fields
+from .machine import GROUP, OP
 from .planes import plane_words, repack, words
 
 __all__ = ["Plan", "plan"]
@@ -50,6 +51,7 @@ def plan(source: PacketSource, progress: Callable[[str], object]) -> Plan:
     """
     names: list[str] = []
     records: list[NDArray[Any]] = []
+    touched: list[tuple[list[int], list[int]]] = []  # addresses of vectors and of states
     constants: list[NDArray[np.int16]] = []
     loaded = used = 0  # constants, words of weights
     for number, (entry, packet, fan_in) in enumerate(described(source)):
@@ -62,12 +64,14 @@ def plan(source: PacketSource, progress: Callable[[str], object]) -> Plan:
         else:
             record["start"], loaded = loaded, loaded + len(packet.payload)
             constants.append(packet.payload.astype(np.int16))
+        touched.append(_touched(packet))
         names.append(str(entry["name"]))
         records.append(record)
     if not records or records[-1]["function"] != Function.LOGITS.value \
             or records[-1]["op"] != Opcode.MATVEC.value:
         raise ValueError("the last packet before END must be the MATVEC of the logits")
     ops = np.array(records, OP)
+    ops["group"] = _groups(ops, touched)
     states = {entry["name"]: slice(entry["address"], entry["address"] + entry["length"])
               for entry in source.metadata["states"]}
     return Plan(names=tuple(names), ops=ops, constants=np.concatenate(constants),
@@ -90,6 +94,41 @@ def _record(entry: Mapping[str, Any], packet: Packet, fan_in: int) -> NDArray[An
     record["count"], record["fan_in"], record["words"] = fields["rows"], fan_in, words(fan_in)
     record["scale_exponent"] = (fields["scale_exponent"] ^ 0x80) - 0x80
     return record
+
+
+def _touched(packet: Packet) -> tuple[list[int], list[int]]:
+    fields = packet.fields
+    vectors = [fields[name] for name in vector_fields(packet)]
+    recurrent = packet.op is Opcode.MATVEC and Function(fields["function"]) in (
+        Function.RECURRENCE, Function.OUTPUT_GATE)
+    return vectors, [fields["state"]] if recurrent else []
+
+
+def _groups(ops: NDArray[Any], touched: list[tuple[list[int], list[int]]]) -> list[int]:
+    """How many matrices from each on can run row by row together.
+
+    Row r of one reads and writes nothing but row r of the others if their vectors are the same or
+    lie apart, and so do their states.
+    """
+    groups = [1] * len(ops)
+    n = 0
+    while n < len(ops):
+        rows, end = int(ops[n]["count"]), n + 1
+        vectors, states = map(set, touched[n])
+        while (ops[n]["op"] == Opcode.MATVEC.value and end < min(n + GROUP, len(ops))
+               and ops[end]["op"] == Opcode.MATVEC.value and ops[end]["count"] == rows):
+            vectors.update(touched[end][0])
+            states.update(touched[end][1])
+            if not (_apart(vectors, rows) and _apart(states, rows)):
+                break
+            end += 1
+        groups[n] = end - n
+        n = end
+    return groups
+
+
+def _apart(places: set[int], length: int) -> bool:
+    return all(b - a >= length for a, b in pairwise(sorted(places)))
 
 
 def _weights(ops: NDArray[Any], program: Iterable[Packet], size: int,
