@@ -1,47 +1,73 @@
 """Largest values of a model at every site, from text or from text that the model writes itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from .floatpass import FloatPass
 from .skeleton import Skeleton
 
-__all__ = ["Maxima", "calibrate"]
+__all__ = ["Maxima", "calibrate", "windows"]
 
 Maxima = dict[tuple[str, str], float]  #: largest magnitude by (op name, kind), see FloatPass
 
 #: Without text: streams and steps that the model samples from itself, and a seed for them.
 STREAMS, STEPS, SEED = 16, 96, 1
-#: Tokens of one float pass over a text.
-CHUNK = 512
+#: Tokens of one window of a text, and the most windows that are read.
+CHUNK, WINDOWS = 512, 16
 
 
-def calibrate(skeleton: Skeleton, text_ids: Sequence[int] | np.ndarray | None = None) -> Maxima:
+def windows(ids: np.ndarray) -> Iterator[np.ndarray]:
+    """The parts of a text that calibration reads: all of it, or WINDOWS evenly spaced ones."""
+    count = -(-len(ids) // CHUNK)
+    starts = (np.arange(count) * CHUNK if count <= WINDOWS
+              else np.linspace(0, len(ids) - CHUNK, WINDOWS).astype(int))
+    for start in starts:
+        yield ids[start : start + CHUNK]
+
+
+def calibrate(
+    skeleton: Skeleton,
+    text_ids: Sequence[int] | np.ndarray | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Maxima:
     """Run the float pass and return the maxima.
+
+    Uniformly random tokens follow any text, for prompts unlike it. Values beyond the maxima have
+    the head room of ``formats.HEADROOM``; what exceeds that as well clips and is counted.
 
     Parameters
     ----------
     skeleton : Skeleton
         Model.
     text_ids : sequence of int or None
-        Tokens of a calibration text. None lets the model sample: that is text of the kind it will
-        see, and needs no file. Uniformly random tokens follow, for prompts unlike it.
+        Tokens of a calibration text; of a long one, :func:`windows` are read. None lets the model
+        sample: that is text of the kind it will see, and needs no file.
+    progress : callable or None
+        Called with (passes done, passes in all).
     """
     run = FloatPass(skeleton)
     rng = np.random.default_rng(SEED)
-    if text_ids is not None:
-        ids = np.asarray(text_ids, np.int64)
-        state = None
-        for start in range(0, len(ids), CHUNK):
-            _, state = run.run(ids[None, start : start + CHUNK], state)
-        return run.largest
     vocab = len(skeleton.embedding)
-    tokens = rng.integers(0, vocab, (STREAMS, 1))
-    state = None
-    for _ in range(STEPS):
-        logits, state = run.run(tokens, state)
-        # Gumbel's trick: the argmax of logits plus this noise is a sample of the softmax.
-        tokens = (logits[:, 0] + rng.gumbel(size=(STREAMS, vocab))).argmax(-1)[:, None]
+    done, report = 0, progress or (lambda done, total: None)
+    if text_ids is not None:
+        parts = list(windows(np.asarray(text_ids, np.int64)))
+        total = len(parts) + 1
+        state = None
+        for done, part in enumerate(parts, 1):
+            # A whole text is one sequence; windows of a long one stand alone.
+            _, after = run.run(part[None], state)
+            state = after if total - 1 < WINDOWS else None
+            report(done, total)
+    else:
+        total = STEPS + 1
+        tokens = rng.integers(0, vocab, (STREAMS, 1))
+        state = None
+        for done in range(1, total):
+            logits, state = run.run(tokens, state)
+            # Gumbel's trick: the argmax of logits plus this noise is a sample of the softmax.
+            tokens = (logits[:, 0] + rng.gumbel(size=(STREAMS, vocab))).argmax(-1)[:, None]
+            report(done, total)
     run.run(rng.integers(0, vocab, (STREAMS, STEPS // 4)))
+    report(done + 1, total)
     return run.largest

@@ -9,6 +9,7 @@ from ternforge.errors import UserError, suggestion
 from .checkpoint import Checkpoint, open_checkpoint
 from .config import ModelConfig
 from .convert import convert
+from .data import load_text
 from .program import Program
 from .recipe import shipped_folder
 from .tokenizer import Tokenizer, open_tokenizer
@@ -53,6 +54,7 @@ class Model:
 
     name: str  #: shipped name, or name of the folder
     folder: Path  #: where it lies
+    calibration: Path | None = None  #: text for the formats; None: the model writes its own
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -71,12 +73,15 @@ class Model:
 
     @cached_property
     def program(self) -> Program:
-        """Integer program; its calibration depends on the checkpoint alone."""
+        """Integer program; it depends on the checkpoint and the calibration text alone."""
+        text = None
+        if self.calibration is not None:
+            text = load_text(self.calibration, self.tokenizer)[0]
         with self.checkpoint as checkpoint:
-            return convert(checkpoint.config, checkpoint, name=self.name)
+            return convert(checkpoint.config, checkpoint, text, name=self.name)
 
 
-def open_model(model: str | Path) -> Model:
-    """The model that :func:`find_model` finds."""
+def open_model(model: str | Path, calibration: Path | None = None) -> Model:
+    """The model that :func:`find_model` finds, with the text that its formats come from."""
     folder = find_model(model)
-    return Model(name=folder.resolve().name, folder=folder)
+    return Model(name=folder.resolve().name, folder=folder, calibration=calibration)

@@ -1,57 +1,40 @@
 """From a float checkpoint to the integer program: formats by calibration, constants rounded."""
 
-from collections.abc import Mapping, Sequence
-from math import floor, frexp, log2, sqrt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import sqrt
 
 import numpy as np
 
 from ternforge.isa import Function, SumOf
-from ternforge.numerics import CODE_MAX, SIGMOID_FRACTION, SIGMOID_INPUT_FRACTION
+from ternforge.numerics import (
+    ACTIVATION_BITS,
+    CODE_MAX,
+    SIGMOID_FRACTION,
+    SIGMOID_INPUT_FRACTION,
+    VECTOR_BITS,
+)
 
 from .calibrate import Maxima, calibrate
 from .config import ModelConfig
+from .formats import (
+    HEADROOM,
+    LOAD_SHIFT_MAX,
+    SHIFT_MAX,
+    SPLIT_ABOVE,
+    embedding_format,
+    fraction_bits,
+    mantissa,
+    rounded_weights,
+    split_weights,
+)
 from .program import Load, Matvec, Op, Program, Quantise
 from .skeleton import Bound, Linear, Norm, Skeleton, skeleton
 
 __all__ = ["convert", "program_from_skeleton"]
 
-#: Room above the calibrated maximum, as a factor, by site.
-HEADROOM = {"x": 4.0, "product": 4.0, "square": 2.0, "rescale": 1.5, "gate": 4.0}
 #: Functions whose argument has to stay in Q4.11 or coarser.
 _NONLINEAR = (Function.FORGET, Function.RECURRENCE, Function.SILU)
-#: Longest right shift of a gate and before a square: more than any value there ever needs.
-SHIFT_MAX = 15
-#: Longest left shift of a LOAD, and most fraction bits of a 16-bit embedding.
-_LOAD_SHIFT, _EMBEDDING_FRACTION = 15, 30
-
-
-def _fraction(largest: float, bits: int, headroom: float = 1.0) -> int:
-    """Most fraction bits with which ``largest * headroom`` fits a signed number of ``bits``."""
-    if largest == 0:
-        return 0
-    top = (1 << (bits - 1)) - 1
-    fraction = floor(log2(top / (largest * headroom)))
-    return fraction + (largest * headroom * 2.0 ** (fraction + 1) <= top)
-
-
-def _mantissa(value: float) -> tuple[int, int]:
-    """``value`` > 0 as 16-bit mantissa in [2**15, 2**16) and exponent, rounded to nearest."""
-    fraction, exponent = frexp(value)
-    mantissa = round(fraction * (1 << 16))
-    if mantissa == 1 << 16:
-        return 1 << 15, exponent - 15
-    return mantissa, exponent - 16
-
-
-def _embedding(table: np.ndarray, most: int) -> tuple[np.ndarray, int]:
-    """Table as int8 if that is exact, else as int16, with at most ``most`` fraction bits."""
-    largest = float(np.abs(table).max())
-    narrow = min(most, _fraction(largest, 8))
-    scaled = table * 2.0**narrow
-    if bool((scaled == np.rint(scaled)).all()):
-        return scaled.astype(np.int8), narrow
-    wide = min(most, _fraction(largest, 16), _EMBEDDING_FRACTION)
-    return np.rint(table * 2.0**wide).astype(np.int16), wide
 
 
 class _Converter:
@@ -61,11 +44,12 @@ class _Converter:
         self.source = source
         self.largest = largest
         top = max(value for (name, kind), value in largest.items()
-                  if kind == "out" and (name == "embeddings" or
-                                        name.endswith(("o_proj", "down_proj"))))
-        x = _fraction(top, 24, HEADROOM["x"])
-        self.embedding, fraction = _embedding(source.embedding, x)
-        self.embedding_shift = min(x - fraction, _LOAD_SHIFT)
+                  if kind == "out" and name.endswith(("o_proj", "down_proj")))
+        # Rows of the table that calibration did not see count as well.
+        top = max(top, float(np.abs(source.embedding).max()))
+        x = fraction_bits(top, VECTOR_BITS, HEADROOM["x"])
+        self.embedding, fraction = embedding_format(source.embedding, x)
+        self.embedding_shift = min(x - fraction, LOAD_SHIFT_MAX)
         #: Fraction bits of each vector and state.
         self.fraction = {"x": fraction + self.embedding_shift}
         self.formats = {"x": self.fraction["x"]}
@@ -76,22 +60,38 @@ class _Converter:
         values = np.minimum(np.rint(op.values * (1 << SIGMOID_FRACTION)), (1 << 15) - 1)
         return Load(name=op.name, layer=op.layer, dst=op.dst, values=values.astype(np.int16))
 
-    def norm(self, op: Norm) -> Quantise:
-        source = self.fraction[op.src]
-        w = _fraction(float(np.abs(op.weights).max()), 16)
+    def norm(self, op: Norm) -> list[Quantise]:
+        """One pass, or two if 16 bits of the weights are too few (formats.SPLIT_ABOVE)."""
         seen = self.largest[op.name, "v"]
-        self.v = min(source + w, _fraction(seen, 24, HEADROOM["product"]))
+        if op.codes and self.largest.get((op.name, "rounding"), 0.0) > SPLIT_ABOVE:
+            first, second = split_weights(op.weights)
+            by_input = op.sum_of is SumOf.INPUT
+            # Each power of two is less than twice the weight, so no product is twice as large.
+            before = self.quantise(replace(
+                op, name=f"{op.name}.power", weights=first,
+                sum_of=SumOf.INPUT if by_input else SumOf.KEEP), 2 * seen)
+            after = self.quantise(replace(
+                op, src=op.dst, weights=second, sum_of=SumOf.KEEP if by_input else op.sum_of), seen)
+            return [before, after]
+        return [self.quantise(op, seen)]
+
+    def quantise(self, op: Norm, seen: float) -> Quantise:
+        """One pass whose products reach ``seen``."""
+        source = self.fraction[op.src]
+        weights, w = rounded_weights(op.weights)
+        self.v = min(source + w, fraction_bits(seen, VECTOR_BITS, HEADROOM["product"]))
         square_shift = 0
         if op.sum_of is not SumOf.KEEP:
-            by_input = op.sum_of is SumOf.INPUT
-            z, seen = (source, self.largest[op.name, "in"]) if by_input else (self.v, seen)
-            square_shift = min(max(0, z - _fraction(seen, 16, HEADROOM["square"])), SHIFT_MAX)
+            z, largest = self.v, seen
+            if op.sum_of is SumOf.INPUT:
+                z, largest = source, self.largest[op.name.removesuffix(".power"), "in"]
+            room = fraction_bits(largest, ACTIVATION_BITS, HEADROOM["square"])
+            square_shift = min(max(0, z - room), SHIFT_MAX)
             self.u, self.fan_in = z - square_shift, op.weights.size
         if op.codes:
             self.fraction[op.dst] = self.v
         self.formats[op.name] = self.v
-        return Quantise(name=op.name, layer=op.layer, src=op.src, dst=op.dst,
-                        weights=np.rint(op.weights * 2.0**w).astype(np.int16),
+        return Quantise(name=op.name, layer=op.layer, src=op.src, dst=op.dst, weights=weights,
                         shift=source + w - self.v, square_shift=square_shift, sum_of=op.sum_of,
                         codes=op.codes)
 
@@ -102,12 +102,12 @@ class _Converter:
     def linear(self, op: Linear) -> Matvec:
         y, scale = 0, None
         if op.scaled:
-            y = _fraction(self.largest[op.name, "y"], 16, HEADROOM["rescale"])
+            y = fraction_bits(self.largest[op.name, "y"], ACTIVATION_BITS, HEADROOM["rescale"])
             if op.function is Function.RESIDUAL:
                 y = self.fraction["x"]
             elif op.function in _NONLINEAR:
                 y = max(SIGMOID_INPUT_FRACTION - 7, min(SIGMOID_INPUT_FRACTION, y))
-            scale = _mantissa(self.factor(op, y))
+            scale = mantissa(self.factor(op, y))
         self.formats[op.name] = y
         argument, shift = y, 0
         if op.function is Function.FORGET:
@@ -133,7 +133,7 @@ class _Converter:
 
     def product(self, op: Linear, exact: int) -> tuple[int, int]:
         """Fraction bits and shift of a gated product that has ``exact`` fraction bits."""
-        out = min(exact, _fraction(self.largest[op.name, "out"], 24, HEADROOM["gate"]))
+        out = min(exact, fraction_bits(self.largest[op.name, "out"], VECTOR_BITS, HEADROOM["gate"]))
         shift = min(exact - out, SHIFT_MAX)
         return exact - shift, shift
 
@@ -144,7 +144,7 @@ class _Converter:
             if isinstance(op, Bound):
                 ops.append(self.bound(op))
             elif isinstance(op, Norm):
-                ops.append(self.norm(op))
+                ops += self.norm(op)
             else:
                 ops.append(self.linear(op))
                 if op.function is Function.LOGITS:
@@ -166,6 +166,7 @@ def convert(
     text_ids: Sequence[int] | np.ndarray | None = None,
     *,
     name: str = "model",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Program:
     """Convert a checkpoint to the integer program.
 
@@ -180,6 +181,8 @@ def convert(
         checkpoint alone.
     name : str
         Name of the model, for reports.
+    progress : callable or None
+        Called with (passes done, passes in all) of the calibration.
 
     Raises
     ------
@@ -187,4 +190,4 @@ def convert(
         A tensor is missing, has another shape or is not finite.
     """
     source = skeleton(config, tensors)
-    return program_from_skeleton(source, calibrate(source, text_ids), name=name)
+    return program_from_skeleton(source, calibrate(source, text_ids, progress), name=name)

@@ -5,10 +5,13 @@ does not have either. Values are those that the core holds: the quantiser sees t
 stream, g and the value rows of the MLP carry no scale.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ternforge.isa import Function, SumOf
 
+from .formats import code_error
 from .skeleton import Bound, Linear, Norm, Skeleton
 
 __all__ = ["FloatPass"]
@@ -29,16 +32,23 @@ class FloatPass:
     ----------
     skeleton : Skeleton
         What :func:`ternforge_model.skeleton.skeleton` makes.
+    observe : callable or None
+        Called with (op name, kind, value) for everything that is computed, float64 or float32
+        ``[B, T, n]``: the kinds below, and ``codes`` of a norm. In the order of the ops.
 
     Attributes
     ----------
     largest : dict
         Largest magnitude so far by (op name, kind): ``in``, ``v`` of a norm, ``y`` (before the
-        function) and ``out`` of a matrix; ``("embeddings", "out")`` for the table's rows.
+        function) and ``out`` of a matrix, ``rounding`` of a norm (formats.code_error);
+        ``("embeddings", "out")`` for the table's rows.
     """
 
-    def __init__(self, skeleton: Skeleton):
+    def __init__(
+        self, skeleton: Skeleton, observe: Callable[[str, str, np.ndarray], None] | None = None
+    ):
         self.skeleton = skeleton
+        self._observe = observe or (lambda op, kind, value: None)
         self.largest: dict[tuple[str, str], float] = {}
         self._weights = {op.name: np.ascontiguousarray(op.trits.T).astype(np.float32)
                          for op in skeleton.ops if isinstance(op, Linear)}
@@ -46,6 +56,7 @@ class FloatPass:
     def _note(self, op: str, kind: str, value: np.ndarray) -> np.ndarray:
         key = (op, kind)
         self.largest[key] = max(self.largest.get(key, 0.0), float(np.abs(value).max()))
+        self._observe(op, kind, value)
         return value
 
     def run(
@@ -68,9 +79,11 @@ class FloatPass:
                     root = np.maximum(_rms(x if op.sum_of is SumOf.INPUT else product), 1e-30)
                 if op.codes:
                     v[op.dst] = product
+                    self._note(op.name, "rounding", code_error(x, op.weights))
                     top = np.maximum(np.abs(product).max(-1, keepdims=True), 1e-30)
                     codes = np.rint(product * (127 / top)).astype(np.float32)
                     step = top / (127 * root)
+                    self._observe(op.name, "codes", codes)
                 continue
             acc = (codes @ self._weights[op.name]).astype(np.float64)
             scaled = op.scaled or op.function is Function.LOGITS

@@ -100,19 +100,17 @@ def check_state(state: State | None, lengths: Mapping[str, int]) -> None:
 class _Run:
     """One call of :meth:`IntegerModel.forward`: registers of the core for T tokens."""
 
-    def __init__(self, program: Program, ids: Ints, state: State, trace: bool):
+    def __init__(self, x: Ints, state: State, trace: bool):
         self.saturated: Counter[tuple[str, str]] = Counter()
         self.trace: Trace | None = {} if trace else None
         self.state = dict(state)
         # S[t] after each token, kept until the OUTPUT_GATE of the same layer has read it.
         self.states: dict[str, Ints] = {}
-        x = program.embedding[ids].astype(np.int64) << program.embedding_shift
         self.vectors: dict[str, Ints] = {"x": x}
-        self.note("embeddings", "vector", x)
-        self.squares = np.zeros(len(ids), np.int64)
-        self.codes = np.zeros((len(ids), 0), np.float32)
+        self.squares = np.zeros(len(x), np.int64)
+        self.codes = np.zeros((len(x), 0), np.float32)
         self.ratio = self.squares, self.squares
-        self.acc = np.zeros((len(ids), 0), np.int64)
+        self.acc = np.zeros((len(x), 0), np.int64)
 
     def note(self, op: str, kind: str, value: Ints) -> None:
         if self.trace is not None:
@@ -269,7 +267,9 @@ class IntegerModel:
         """
         tokens = check_tokens(ids, self.program.vocab_size)
         check_state(state, self.program.states)
-        run = _Run(self.program, tokens, state or {}, trace)
+        rows = self.program.embedding[tokens].astype(np.int64) << self.program.embedding_shift
+        run = _Run(rows, state or {}, trace)
+        run.note("embeddings", "vector", rows)
         for op in self.program.ops:
             self._execute(run, op)
         return IntegerResult(
@@ -281,6 +281,31 @@ class IntegerModel:
     def step(self, token: int, state: State | None = None, *, trace: bool = False) -> IntegerResult:
         """Run one token; the same integers as a longer :meth:`forward` has at that place."""
         return self.forward([token], state, trace=trace)
+
+    def part(
+        self, layer: int | None, x: Ints, state: State
+    ) -> tuple[Trace, dict[tuple[str, str], int]]:
+        """Run the ops of one layer alone, on a residual stream that is given.
+
+        Parameters
+        ----------
+        layer : int or None
+            Which one; None is the head.
+        x : numpy.ndarray
+            Residual stream before the layer, int64 ``[T, d]``, in the format of the program.
+        state : dict
+            State before the first token; zero where it has no entry.
+
+        Returns
+        -------
+        trace, saturated
+            As in :meth:`forward`: every intermediate, and the clips by (op name, site).
+        """
+        run = _Run(x, state, True)
+        for op in self.program.ops:
+            if op.layer == layer:
+                self._execute(run, op)
+        return run.trace or {}, dict(run.saturated)
 
     def _execute(self, run: _Run, op: Op) -> None:
         if isinstance(op, Load):
