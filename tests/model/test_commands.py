@@ -1,17 +1,14 @@
-"""The verbs ``models`` and ``eval`` and the catalog behind them, called as plain functions."""
+"""The verb ``models`` and the catalog behind it, called as plain functions."""
 
 import json
 
-import numpy as np
 import pytest
 
-from ternforge.cli import run
 from ternforge.errors import UserError
-from ternforge_model import catalog, commands
+from ternforge_model import catalog
 from ternforge_model.catalog import find_model, open_model, shipped_names
 from ternforge_model.checkpoint import save_tensors
-from ternforge_model.commands import evaluate, models
-from ternforge_model.integer import SITES
+from ternforge_model.commands import models
 from ternforge_model.tokenizer import ByteTokenizer
 from ternforge_model.toy import random_checkpoint
 
@@ -74,42 +71,3 @@ def test_models_prints_json(folder, capsys):
 def test_models_prints_a_table(folder, capsys):
     models()
     assert "toy-one" in capsys.readouterr().out
-
-
-def test_eval_compares_both_models(folder, tmp_path, capsys, monkeypatch):
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(1)
-    raw = bytes(rng.choice(VOCABULARY, 1500).tolist())
-    (tmp_path / "text").write_bytes(raw)
-    monkeypatch.setattr(commands, "CHUNK", 500)  # three of them
-    threads = torch.get_num_threads()
-    assert run(["eval", "--model", "toy-one", "--text", str(tmp_path / "text"), "--limit", "1200",
-                "--json"]) == 0
-    got = json.loads(capsys.readouterr().out)
-    assert torch.get_num_threads() == threads
-    assert set(got) == {"model", "characters", "float_loss", "integer_loss", "argmax_agreement",
-                        "saturations"}
-    assert got["characters"] == 1199
-    assert got["saturations"] == dict.fromkeys(SITES, 0)
-    assert got["argmax_agreement"] > 0.95
-    # The float loss is that of the reference on the whole sequence at once.
-    from ternforge_model.export import load_checkpoint
-
-    ids = torch.from_numpy(np.frombuffer(raw[:1200], np.uint8).astype(np.int64) - VOCABULARY[0])
-    reference = load_checkpoint(folder)
-    with torch.inference_mode():
-        logits = reference(ids[None, :-1])[0]
-        want = torch.nn.functional.cross_entropy(logits, ids[1:]).item()
-    assert got["float_loss"] == pytest.approx(want, rel=2e-3)
-    assert got["integer_loss"] == pytest.approx(got["float_loss"], rel=5e-3)
-
-
-@pytest.mark.parametrize(("raw", "limit", "message"), [
-    (b"@", None, "--text must hold at least two characters, not 1"),
-    (b"@@@", 1, "--limit must be at least 2, not 1"),
-])
-def test_eval_refuses_too_little_text(folder, tmp_path, raw, limit, message):
-    (tmp_path / "text").write_bytes(raw)
-    with pytest.raises(UserError) as error:
-        evaluate(model="toy-one", text=tmp_path / "text", limit=limit)
-    assert str(error.value) == message
