@@ -13,6 +13,7 @@ from ternforge.errors import UserError
 from ternforge.output import print_json, write_text
 from ternforge.presets import BOARDS, PRESETS, core_preset
 from ternforge_model.catalog import open_model
+from ternforge_model.commands import Calibration
 
 from .assemble import assemble, disassemble
 from .image import Image, read
@@ -22,6 +23,7 @@ __all__ = ["image"]
 
 
 @command(example="ternforge image --model shakespeare-up5k --board icebreaker -o model.tfi\n"
+                 "ternforge image --model FOLDER --board ulx3s-85f --calibrate text.txt -o m.tfi\n"
                  "ternforge image --verify model.tfi --board icebreaker\n"
                  "ternforge image --disassemble model.tfi --summary")
 def image(
@@ -43,6 +45,7 @@ def image(
         str | None, typer.Option("--board", "--core", metavar="NAME",
                                  help=f"Which core: {', '.join([*BOARDS, *PRESETS])}.")
     ] = None,
+    calibrate: Calibration = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="PATH",
                                   help="File to write; a listing goes to the terminal without it.")
@@ -65,6 +68,8 @@ def image(
                         f"{' and '.join(given) or 'none'}")
     if summary and disassemble_ is None:
         raise UserError("--summary must come with --disassemble")
+    if calibrate is not None and model is None:
+        raise UserError("--calibrate must come with --model: the formats of an image are fixed")
     if model is not None and board is None:
         raise UserError("--model must come with --board, one of "
                         f"{', '.join([*BOARDS, *PRESETS])}")
@@ -76,7 +81,7 @@ def image(
         return
     if model is not None:
         assert board is not None
-        found = open_model(model)
+        found = open_model(model, calibrate)
         result = lower_for(found.program, board, found.tokenizer)
         path = output
     elif assemble_ is not None:

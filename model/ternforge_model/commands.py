@@ -14,8 +14,12 @@ from ternforge.output import print_json
 
 from .catalog import find_model, open_model, shipped_names
 
-__all__ = ["models", "train"]
+__all__ = ["AsJson", "Calibration", "models", "train"]
 
+Calibration = Annotated[
+    Path | None, typer.Option("--calibrate", metavar="FILE",
+                              help="Choose the formats by this text; else by text of the model's "
+                                   "own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -14,23 +14,19 @@ from ternforge.errors import UserError
 from ternforge.output import print_json
 
 from .catalog import open_model
+from .commands import AsJson, Calibration
 from .data import load_text
 from .errorplot import check_plot, error_table, plot_errors
 from .integer import IntegerModel
 from .layererror import FACTOR, LayerErrors
 from .skeleton import skeleton
 
-__all__ = ["Calibration", "evaluate", "measure"]
+__all__ = ["evaluate", "measure"]
 
 #: Tokens of one pass over a text; the losses do not depend on it.
 CHUNK = 2048
 #: Tokens of one pass that compares layers, and the most that are compared.
 LAYER_CHUNK, LAYER_TOKENS = 256, 2048
-
-Calibration = Annotated[
-    Path | None, typer.Option("--calibrate", metavar="FILE",
-                              help="Choose the formats by this text; else by text of the model's "
-                                   "own.")]
 
 
 @command(example="ternforge eval --model shakespeare-up5k --text tinyshakespeare.txt --limit 20000"
@@ -47,7 +43,7 @@ def evaluate(
         Path | None, typer.Option("--plot", metavar="FILE",
                                   help="Write a plot of the errors per layer: .png, .svg or .pdf.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare the integer model with the float reference on a text.
 

@@ -17,6 +17,7 @@ from ternforge_firmware.image import read as read_image
 from ternforge_firmware.lower import lower_for
 from ternforge_firmware.text import image_tokenizer
 from ternforge_model.catalog import open_model
+from ternforge_model.commands import Calibration
 from ternforge_model.display import TextDisplay, saturations_text
 from ternforge_model.options import (
     AsJson,
@@ -44,13 +45,19 @@ DEFAULT_BOARD = "ulx3s-85f"
 Board = Annotated[str, typer.Option(help="Board, or core preset, to simulate.")]
 
 
-def open_image(board: str, model: str | None, image: Path | None) -> Image:
-    """The image to run: read from a file, or made from a model for the board's core."""
+def open_image(board: str, model: str | None, image: Path | None,
+               calibration: Path | None = None) -> Image:
+    """The image to run: read from a file, or made from a model for the board's core.
+
+    ``calibration`` is a text for the model's formats.
+    """
     check_one(model, image)
+    if calibration is not None and model is None:
+        raise UserError("--calibrate must come with --model: the formats of an image are fixed")
     if image is not None:
         return read_image(image, core_preset(board))
     assert model is not None
-    found = open_model(model)
+    found = open_model(model, calibration)
     return lower_for(found.program, board, found.tokenizer)
 
 
@@ -154,8 +161,8 @@ def finish(run: Simulation) -> None:
                  'ternforge simulate --model shakespeare-85f --fst start.fst --window 11334:13000')
 def simulate(
     board: Board = DEFAULT_BOARD, model: Model = None, image: ImageFile = None,
-    prompt: Prompt = "ROMEO:", tokens: Tokens = 64, temperature: Temperature = 0.0,
-    seed: Seed = 0,
+    calibrate: Calibration = None, prompt: Prompt = "ROMEO:", tokens: Tokens = 64,
+    temperature: Temperature = 0.0, seed: Seed = 0,
     check: Annotated[bool, typer.Option(help="Compare every write with the integer model.")] = True,
     fst: Annotated[Path | None, typer.Option(
         "--fst", help="Write a waveform (.fst or .vcd): the cycles around a first divergence, else "
@@ -167,8 +174,8 @@ def simulate(
 ) -> None:
     """Run a model on the generated Verilog, cycle by cycle, against the integer model."""
     wave = WaveRequest(fst, window)
-    shown = run_and_show(board, open_image(board, model, image), prompt, tokens, temperature, seed,
-                         quiet=as_json, check=check, wave=wave)
+    shown = run_and_show(board, open_image(board, model, image, calibrate), prompt, tokens,
+                         temperature, seed, quiet=as_json, check=check, wave=wave)
     if as_json:
         print_json(_results(shown))
     else:

@@ -83,7 +83,8 @@ def test_a_wrong_scale_is_named(toy, layer, tensor):
 
 def test_wrong_norm_weights_are_named_by_their_codes(toy):
     op = next(op for op in toy[2].ops if op.name == "layers.2.attn.i_proj.norm")
-    outlier = layer_errors(toy, changed(toy[2], op.name, weights=op.weights // 1024 * 1024)).outlier()
+    program = changed(toy[2], op.name, weights=op.weights // 1024 * 1024)
+    outlier = layer_errors(toy, program).outlier()
     assert outlier is not None
     assert (outlier.layer, outlier.tensor) == (2, "attn codes")
 

@@ -12,9 +12,11 @@ import pytest
 
 from ternforge.config import CoreConfig
 from ternforge_firmware.lower import lower
+from ternforge_model.convert import convert
 from ternforge_model.integer import IntegerModel
-from ternforge_model.program import Matvec
-from ternforge_model.toy import random_program
+from ternforge_model.program import Matvec, Program
+from ternforge_model.stress import wide_range
+from ternforge_model.toy import random_checkpoint, random_program
 from ternforge_sim.runner import build_simulator
 from ternforge_sim.simulate import simulate
 
@@ -59,6 +61,23 @@ def test_tokens_equal_integer_model(name, fewest, most, shape):
     core, program = CORES[name], random_program(21, **{"layers": 2, "vocab": 16, **shape})
     tiles = [-(-op.trits.shape[1] // core.tile) for op in program.ops if isinstance(op, Matvec)]
     assert (min(tiles), max(tiles)) == (fewest, most)
+    check(name, program)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.xdist_group(f"core-{n}"))
+                                  for n in ("narrow", "wide-four")])
+@pytest.mark.parametrize("inner_norms", [False, True])
+def test_norms_of_two_passes_equal_integer_model(name, inner_norms):
+    config, tensors = random_checkpoint(21, d=40, m=80, vocab=16, inner_norms=inner_norms)
+    program = convert(config, wide_range(config, tensors, outlier=400))
+    passes = [op.name for op in program.ops if op.name.endswith(".power")]
+    assert len(passes) >= 4
+    check(name, program)
+
+
+def check(name: str, program: Program) -> None:
+    """Every write of some tokens is the integer model's, and so are the clips."""
+    core = CORES[name]
     run = simulate(library(name), core, lower(program, core), PROMPT, STEPS - len(PROMPT) + 1,
                    temperature=0.9, seed=4)
     assert run.first_divergence is None, str(run.first_divergence)
