@@ -53,6 +53,7 @@ class _Converter:
         #: Fraction bits of each vector and state.
         self.fraction = {"x": fraction + self.embedding_shift}
         self.formats = {"x": self.fraction["x"]}
+        self.growth = 1.0  # of what the next norm and matrix read, see state_growth
         self.v = self.u = self.fan_in = 0  # fractions of the last norm's v and squared values
 
     def bound(self, op: Bound) -> Load:
@@ -62,7 +63,8 @@ class _Converter:
 
     def norm(self, op: Norm) -> list[Quantise]:
         """One pass, or two if 16 bits of the weights are too few (formats.SPLIT_ABOVE)."""
-        seen = self.largest[op.name, "v"]
+        grown = self.growth if op.src == "p" else 1.0
+        seen = self.largest[op.name, "v"] * grown
         if op.codes and self.largest.get((op.name, "rounding"), 0.0) > SPLIT_ABOVE:
             first, second = split_weights(op.weights)
             by_input = op.sum_of is SumOf.INPUT
@@ -115,6 +117,7 @@ class _Converter:
         elif op.function is Function.OUTPUT_GATE:
             assert op.state is not None
             argument = self.fraction[op.state]
+            self.growth = self.state_growth(op.layer)
             out, shift = self.product(op, y + argument)
         elif op.function is Function.MULTIPLY:
             assert op.operand is not None
@@ -131,9 +134,24 @@ class _Converter:
             activation_shift=SIGMOID_INPUT_FRACTION - argument if nonlinear else 0, shift=shift,
             operand=op.operand, state=op.state, dst=op.dst)
 
+    def state_growth(self, layer: int | None) -> float:
+        """Factor by which the state of a layer may still grow after calibration, beyond HEADROOM.
+
+        A state is a blend of all candidates so far, so the largest candidate bounds it; a gate near
+        one takes longer to get there than a calibration text lasts.
+        """
+        name = next(op.name for op in self.source.ops if isinstance(op, Linear)
+                    and op.layer == layer and op.function is Function.RECURRENCE)
+        reached = self.largest[name, "out"]
+        if reached == 0:
+            return 1.0
+        return max(1.0, self.largest[name, "candidate"] / reached / (HEADROOM["gate"] / 2))
+
     def product(self, op: Linear, exact: int) -> tuple[int, int]:
         """Fraction bits and shift of a gated product that has ``exact`` fraction bits."""
-        out = min(exact, fraction_bits(self.largest[op.name, "out"], VECTOR_BITS, HEADROOM["gate"]))
+        grown = self.growth if op.function is Function.OUTPUT_GATE else 1.0
+        seen = self.largest[op.name, "out"] * grown
+        out = min(exact, fraction_bits(seen, VECTOR_BITS, HEADROOM["gate"]))
         shift = min(exact - out, SHIFT_MAX)
         return exact - shift, shift
 

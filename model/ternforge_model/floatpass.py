@@ -40,8 +40,8 @@ class FloatPass:
     ----------
     largest : dict
         Largest magnitude so far by (op name, kind): ``in``, ``v`` of a norm, ``y`` (before the
-        function) and ``out`` of a matrix, ``rounding`` of a norm (formats.code_error);
-        ``("embeddings", "out")`` for the table's rows.
+        function) and ``out`` of a matrix, ``candidate`` of a recurrence, ``rounding`` of a norm
+        (formats.code_error); ``("embeddings", "out")`` for the table's rows.
     """
 
     def __init__(
@@ -93,7 +93,8 @@ class FloatPass:
             elif op.function is Function.RECURRENCE:
                 assert op.operand is not None
                 assert op.state is not None
-                h = self._recur(v[op.operand], y * _sigmoid(y), state.get(op.state))
+                c = self._note(op.name, "candidate", y * _sigmoid(y))
+                h = self._recur(v[op.operand], c, state.get(op.state))
                 state[op.state] = self._note(op.name, "out", h)[:, -1]
             else:
                 assert op.dst is not None

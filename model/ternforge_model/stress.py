@@ -14,8 +14,8 @@ __all__ = ["OUTLIER", "wide_range"]
 
 #: Factor of outliers among norm weights.
 OUTLIER = 50.0
-#: Largest input of a BitLinear that the inner norms are scaled to; 16.5 was seen in a released
-#: model (spec section 9, fact 6).
+#: Input of a BitLinear that the inner norms are scaled to; 16.5 was seen in a released model (spec
+#: section 9, fact 6).
 LARGEST_INPUT = 20.0
 #: Every how many channels one is an outlier.
 EVERY = 40
@@ -42,11 +42,11 @@ def wide_range(
        zeroed. This changes the model a little, and allows the next step.
     2. Their embeddings are divided by ``outlier`` (every other one multiplied by ``massive``, if
        that is not 1), and every plain norm that reads the stream makes up for it: exact.
-    3. Of the plain norm before ``o_proj``, channels 3, 43, ... are ``outlier`` times what they
-       were, and the norm inside makes up for it: the int8 codes stay, only the root mean square
-       of the vector differs, whose size :func:`wide_range` restores for vectors of even magnitude.
-    4. The weights of every inner norm are scaled so that the largest input of a BitLinear is 20,
-       its matrix by the inverse: exact.
+    3. Of the norm inside ``o_proj``, channels 3, 19, ... are ``outlier`` times what they were, and
+       the plain norm before it makes up for it: the int8 codes stay, and the root mean square of
+       the plain norm's vector changes by little more than a constant, which is made up for too.
+    4. The weights of every inner norm are scaled so that a vector with a largest element of four
+       times its root mean square makes an input of 20, its matrix by the inverse: exact.
 
     Parameters
     ----------
@@ -82,15 +82,14 @@ def wide_range(
             weight /= stream
             continue
         inner = new[f"{readers[0]}.norm.weight"]
-        chosen = np.arange(3, len(weight), 4)
-        inner[chosen] /= outlier
+        chosen = np.arange(3, len(weight), 16)
+        inner[chosen] *= outlier
         before = (weight**2).mean()
-        weight[chosen] *= outlier
+        weight[chosen] /= outlier
         inner *= np.sqrt((weight**2).mean() / before)
     for name in list(new):
         if name.endswith("_proj.norm.weight") or name == "lm_head.norm.weight":
-            # A normalised vector of n elements reaches sqrt(n); in practice a few times its rms.
-            factor = LARGEST_INPUT / (4 * np.abs(new[name]).max())
+            factor = LARGEST_INPUT / (4 * np.median(np.abs(new[name])))
             new[name] *= factor
             new[name.replace(".norm.weight", ".weight")] /= factor
     return {name: value.astype(np.float32) for name, value in new.items()}

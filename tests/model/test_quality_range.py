@@ -1,6 +1,7 @@
 """Formats hold a wide dynamic range: shipped models with outliers, and what breaks without them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ternforge_model import convert as conversion
 from ternforge_model import formats
 from ternforge_model.calibrate import calibrate
 from ternforge_model.catalog import open_model
+from ternforge_model.checkpoint import load_tensors
 from ternforge_model.convert import convert, program_from_skeleton
 from ternforge_model.floatpass import FloatPass
 from ternforge_model.formats import code_error, fraction_bits, rounded_weights, split_weights
@@ -21,6 +23,7 @@ from ternforge_model.program import Quantise
 from ternforge_model.sampling import generate
 from ternforge_model.skeleton import skeleton
 from ternforge_model.stress import LARGEST_INPUT, wide_range
+from ternforge_model.toy import random_checkpoint
 
 LENGTH = 1200
 
@@ -60,6 +63,30 @@ def test_rescaled_model_keeps_its_tokens(wide):
     assert any(op.name.endswith(".power") for op in program.ops)
 
 
+def test_deep_model_with_a_growing_residual_keeps_its_tokens(wide):
+    ids = wide[2][:500]
+    config, tensors = load_tensors(Path(__file__).parent / "deep")
+    source = skeleton(config, wide_range(config, tensors))
+    logits = FloatPass(source).run(ids[None])[0][0]
+    largest = calibrate(source, ids)
+    # bench/deep.py: what layers write grows 1024 times.
+    assert largest["layers.31.mlp.down_proj", "out"] > 400 * largest["embeddings", "out"]
+    share, clips = agreement(program_from_skeleton(source, largest), ids, logits)
+    assert share >= 0.97
+    assert clips == 0
+
+
+def test_a_state_that_grows_for_longer_than_calibration_does_not_clip():
+    """Gates near one: what calibration reaches is a twentieth of what the text reaches later."""
+    config, tensors = random_checkpoint(9, d=264, m=32)
+    raw = np.zeros((2, 264), np.float32)
+    raw[0] = np.log(16 / 32768)
+    source = skeleton(config, {**tensors, "model.lower_bounds": raw})
+    ids = np.tile(np.arange(4), 1500)  # the same candidates again and again
+    program = program_from_skeleton(source, calibrate(source, ids[:64]))
+    assert sum(IntegerModel(program).forward(ids).saturations.values()) == 0
+
+
 def test_text_as_calibration_serves_as_well(wide):
     source, _, ids, logits = wide
     share, clips = agreement(program_from_skeleton(source, calibrate(source, ids)), ids, logits)
@@ -91,7 +118,7 @@ def test_constants_of_sixteen_bits_alone_are_too_coarse(wide, monkeypatch):
     assert code_errors(source, program, ids) > 0.003
 
 
-@pytest.mark.parametrize("bits", [3, 5])
+@pytest.mark.parametrize("bits", [1, 3])
 def test_coarse_streams_fail(wide, bits):
     """The residual of so few bits below a whole number: too coarse for eight-bit codes."""
     source, largest, ids, logits = wide
@@ -114,12 +141,16 @@ def test_the_rescaled_model_is_what_it_says(wide):
     model = open_model("shakespeare-up5k")
     tensors = dict(model.checkpoint)
     rescaled = wide_range(model.config, tensors)
-    norm = {k: rescaled[k] / np.abs(tensors[k]) for k in tensors if k.endswith("_norm.weight")}
-    for name, factor in norm.items():
-        assert factor.max() == pytest.approx(50, rel=1e-5), name
-        assert factor.min() == pytest.approx(1, rel=1e-5), name
-    inner = rescaled["model.layers.0.mlp.down_proj.norm.weight"]
-    assert np.abs(inner).max() == pytest.approx(LARGEST_INPUT / 4, rel=1e-5)
+    for name, value in rescaled.items():
+        factor = np.abs(value / tensors[name]) if name.endswith("norm.weight") else np.ones(1)
+        if name.endswith(("attn_norm.weight", "mlp_norm.weight", "model.norm.weight")):
+            assert factor.max() == pytest.approx(50, rel=1e-5), name
+            assert factor.min() == pytest.approx(1, rel=1e-5), name
+        elif "norm" in name and "g_norm" not in name:
+            typical = float(np.median(np.abs(value)))
+            assert typical == pytest.approx(LARGEST_INPUT / 4, rel=1e-5), name
+            outliers = factor.max() / np.median(factor)
+            assert outliers == pytest.approx(50 if "o_proj" in name else 1, rel=1e-5), name
 
 
 def test_exact_steps_keep_the_function():
