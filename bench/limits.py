@@ -1,4 +1,4 @@
-"""What the integer contract cannot represent, measured: the table of docs/decisions/0006.
+"""What the integer contract cannot represent, measured: the table of docs/decisions/0007.
 
     .venv/bin/python bench/limits.py
 

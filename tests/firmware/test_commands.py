@@ -57,6 +57,15 @@ def test_make_verify_disassemble_assemble(folder, tmp_path):
     assert run("--disassemble", path, "--summary") == disassemble(image, data=False)
 
 
+def test_formats_come_from_a_calibration_text(folder, tmp_path):
+    text, path = tmp_path / "text", tmp_path / "a.tfi"
+    text.write_bytes(b"abcdefghijklmnop" * 20)
+    run("--model", folder, "--board", "up5k", "--calibrate", text, "-o", path)
+    checkpoint = random_checkpoint(3, d=16, layers=1, m=24, vocab=16)
+    assert read(path) == lower_for(convert(*checkpoint, list(range(16)) * 20, name="small"), "up5k",
+                                   ByteTokenizer(b"abcdefghijklmnop"))
+
+
 def test_table_for_people(folder, tmp_path):
     path = tmp_path / "a.tfi"
     text = run("--model", folder, "--core", "ecp5-85f", "-o", path)
@@ -77,6 +86,8 @@ ONE = "exactly one of --model, --verify, --disassemble, --assemble must be given
     (["--model", "m", "-o", "f"],
      "--model must come with --board, one of icebreaker, ulx3s-85f, up5k, ecp5-85f"),
     (["--model", "m", "--board", "icebreaker"], "--model must come with -o, the file to write"),
+    (["--verify", "f", "--calibrate", "t"],
+     "--calibrate must come with --model: the formats of an image are fixed"),
     (["--assemble", "f"], "--assemble must come with -o, the file to write"),
     (["--verify", "f", "--summary"], "--summary must come with --disassemble"),
     (["--verify", "f", "--board", "icebraker"],
