@@ -88,7 +88,8 @@ def measure(opened: Any, ids: np.ndarray) -> tuple[dict[str, Any], LayerErrors]:
     columns = (TextColumn("{task.description}"), BarColumn(),
                TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True,
+                  disable=not console.is_terminal) as bar:
         task = bar.add_task("calibrating", total=None)
         integer = IntegerModel(opened.program)
         bar.update(task, description="evaluating", total=len(ids) - 1)
