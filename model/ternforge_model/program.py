@@ -147,7 +147,8 @@ class Program:
     Vector names: ``x`` is the residual stream and lives from the embedding row to the last
     QUANTISE. The others live only between the op that writes them and the last op that reads them
     before the next write, so a packer may give them overlapping addresses: ``v`` (products of the
-    quantiser; read by that packet, or by the second of two that share the weights), ``f`` (bounds, then forget gate; read by i_proj),
+    quantiser; read by that packet, or by the second of two that share the weights), ``f`` (bounds,
+    then forget gate; read by i_proj),
     ``p`` (mixer's gated product), ``gate`` (MLP's gate and product), ``logits``.
     """
 
