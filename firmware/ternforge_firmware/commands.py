@@ -13,7 +13,7 @@ from ternforge.errors import UserError
 from ternforge.output import print_json, write_text
 from ternforge.presets import BOARDS, PRESETS, core_preset
 from ternforge_model.catalog import open_model
-from ternforge_model.commands import Calibration
+from ternforge_model.options import Calibration
 
 from .assemble import assemble, disassemble
 from .image import Image, read

@@ -13,14 +13,9 @@ from ternforge.cli import command
 from ternforge.output import print_json
 
 from .catalog import find_model, open_model, shipped_names
+from .options import AsJson
 
-__all__ = ["AsJson", "Calibration", "models", "train"]
-
-Calibration = Annotated[
-    Path | None, typer.Option("--calibrate", metavar="FILE",
-                              help="Choose the formats by this text; else by text of the model's "
-                                   "own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+__all__ = ["models", "train"]
 
 
 def _describe(name: str) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from ternforge.errors import UserError
 from ternforge.output import print_json
 
 from .catalog import open_model
-from .commands import AsJson, Calibration
 from .data import load_text
 from .errorplot import check_plot, error_table, plot_errors
 from .integer import IntegerModel
 from .layererror import FACTOR, LayerErrors
+from .options import AsJson, Calibration
 from .skeleton import skeleton
 
 __all__ = ["evaluate", "measure"]

@@ -1,4 +1,4 @@
-"""Options of the verbs that continue a text: ``simulate``, ``demo``, ``generate``."""
+"""Options that several verbs share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from ternforge.errors import UserError
 
 from .tokenizer import Tokenizer
 
-__all__ = ["AsJson", "ImageFile", "Model", "Prompt", "Seed", "Temperature", "Tokens",
+__all__ = ["AsJson", "Calibration", "ImageFile", "Model", "Prompt", "Seed", "Temperature", "Tokens",
            "check_choice", "check_one", "encode_prompt"]
 
 Model = Annotated[str | None, typer.Option(help="Shipped model, or folder of a checkpoint.")]
@@ -20,6 +20,10 @@ Tokens = Annotated[int, typer.Option(help="Tokens to generate.")]
 Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token, 1 samples as is.")]
 Seed = Annotated[int, typer.Option(help="Seed of the sampling.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Calibration = Annotated[
+    Path | None, typer.Option("--calibrate", metavar="FILE",
+                              help="Choose the formats by this text; else by text of the model's "
+                                   "own.")]
 
 
 def check_one(model: str | None, image: Path | None) -> None:

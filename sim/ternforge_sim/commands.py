@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ternforge.cli import command
+from ternforge.errors import UserError
 from ternforge.output import print_json
 from ternforge.presets import core_preset
 from ternforge_firmware.image import Image
@@ -17,10 +18,10 @@ from ternforge_firmware.image import read as read_image
 from ternforge_firmware.lower import lower_for
 from ternforge_firmware.text import image_tokenizer
 from ternforge_model.catalog import open_model
-from ternforge_model.commands import Calibration
 from ternforge_model.display import TextDisplay, saturations_text
 from ternforge_model.options import (
     AsJson,
+    Calibration,
     ImageFile,
     Model,
     Prompt,
