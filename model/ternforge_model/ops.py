@@ -9,6 +9,7 @@ __all__ = [
     "BITLINEAR_EPS",
     "QUANT_FLOOR",
     "linear_scan",
+    "linear_scan_backward",
     "quantise_activations",
     "quantise_embeddings",
     "quantise_weights",
@@ -120,6 +121,13 @@ def linear_scan(f: Tensor, c: Tensor, start: Tensor) -> Tensor:
     return _scan_op(f, c, start)
 
 
+def linear_scan_backward(
+    grad: Tensor, f: Tensor, h: Tensor, start: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of ``f``, ``c`` and ``start``, from that of the states ``h`` of the scan."""
+    return _scan_backward_op(grad.contiguous(), f, h, start)
+
+
 def _scan_forward(f: Tensor, c: Tensor, start: Tensor) -> Tensor:
     batch, steps, width = f.shape
     if steps == 1:
@@ -177,7 +185,7 @@ def _save_for_backward(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> 
 
 def _scan_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     f, h, start = ctx.saved_tensors
-    return _scan_backward_op(grad.contiguous(), f, h, start)
+    return linear_scan_backward(grad, f, h, start)
 
 
 torch.library.register_autograd(

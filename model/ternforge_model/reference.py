@@ -1,6 +1,7 @@
 """Float32 PyTorch reference of the MatMul-free language model (spec sections 3 to 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, overload
 
 import numpy as np
@@ -8,10 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .bitlinear import (
+    Prologue,
+    bit_linears,
+    fused_bit_linears,
+    fused_recurrence,
+    recurrence,
+    widen,
+)
 from .config import ModelConfig
 from .ops import (
     BITLINEAR_EPS,
-    linear_scan,
     quantise_activations,
     quantise_embeddings,
     quantise_weights,
@@ -68,37 +76,26 @@ class BitLinear(nn.Module):
         straight through; in eval mode the codes are multiplied (exact: every partial sum is an
         integer below 2**24) and scaled once.
         """
-        return _bit_linears(x, [self])[0]
+        return _bit_linears(bit_linears, [self], _plain, x)[0]
 
 
-def _bit_linears(x: Tensor, maps: Sequence[BitLinear]) -> list[Tensor]:
-    """Apply several BitLinears to one input; frozen norms share one quantiser pass."""
-    if not maps[0].training:
-        outputs = []
-        for part in maps:
-            codes, scale = quantise_activations(rms_norm(x, part.norm_weight(), BITLINEAR_EPS))
-            trits, size = part.ternary()
-            outputs.append(functional.linear(codes, trits) * (size / scale))
-        return outputs
-    weights = [straight_through(p.weight, _dequantised(p.weight)) for p in maps]
-    if all(part.norm_weight() is None for part in maps):
-        y = _fake_quantise(rms_norm(x, None, BITLINEAR_EPS))
-        joined = functional.linear(y, torch.cat(weights))
-        return list(joined.split([w.shape[0] for w in weights], -1))
-    return [
-        functional.linear(_fake_quantise(rms_norm(x, p.norm_weight(), BITLINEAR_EPS)), w)
-        for p, w in zip(maps, weights, strict=True)
-    ]
+def _plain(x: Tensor) -> Tensor:
+    return x
 
 
-def _dequantised(weight: Tensor) -> Tensor:
-    codes, scale = quantise_weights(weight.detach())
-    return codes * scale
-
-
-def _fake_quantise(y: Tensor) -> Tensor:
-    codes, scale = quantise_activations(y.detach())
-    return straight_through(y, codes / scale)
+def _bit_linears(
+    form: Callable[..., list[Tensor]], maps: Sequence[BitLinear], prologue: Prologue,
+    *inputs: Tensor,
+) -> list[Tensor]:
+    """Apply several BitLinears to ``prologue(*inputs)``; ``form`` is the one for training."""
+    if maps[0].training:
+        return form(prologue, inputs, [m.norm_weight() for m in maps], [m.weight for m in maps])
+    x, outputs = prologue(*inputs), []
+    for part in maps:
+        codes, scale = quantise_activations(rms_norm(x, part.norm_weight(), BITLINEAR_EPS))
+        trits, size = part.ternary()
+        outputs.append(functional.linear(codes, trits) * (size / scale))
+    return outputs
 
 
 class _TokenMixer(nn.Module):
@@ -112,14 +109,18 @@ class _TokenMixer(nn.Module):
         self.o_proj = BitLinear(e, d)
         self.eps = config.rms_norm_eps
 
-    def forward(self, a: Tensor, bound: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
-        i, f, g = _bit_linears(a, [self.i_proj, self.f_proj, self.g_proj])
-        f = torch.sigmoid(f)
-        if bound is not None:
-            f = bound + (1 - bound) * f
-        hs = linear_scan(f, functional.silu(i) * (1 - f), state)
-        o = rms_norm(g, self.g_norm.weight, self.eps) * functional.silu(hs)
-        return self.o_proj(o), hs[:, -1]
+    def forward(
+        self, x: Tensor, outer: Tensor, bound: Tensor | None, state: Tensor, fused: bool
+    ) -> tuple[Tensor, Tensor]:
+        form, scan = (fused_bit_linears, fused_recurrence) if fused else (bit_linears, recurrence)
+        normed = partial(rms_norm, eps=self.eps)
+        i, f, g = _bit_linears(form, [self.i_proj, self.f_proj, self.g_proj], normed, x, outer)
+        hs = scan(i, f, bound, state)
+        mixed, = _bit_linears(form, [self.o_proj], self._gated, g, self.g_norm.weight, hs)
+        return mixed, hs[:, -1]
+
+    def _gated(self, g: Tensor, weight: Tensor, hs: Tensor) -> Tensor:
+        return rms_norm(widen(g), weight, self.eps) * functional.silu(hs)
 
 
 class _ChannelMixer(nn.Module):
@@ -130,9 +131,17 @@ class _ChannelMixer(nn.Module):
         self.gate_proj = BitLinear(config.hidden_size, 2 * config.mlp_width)
         self.down_proj = BitLinear(config.mlp_width, config.hidden_size)
 
-    def forward(self, b: Tensor) -> Tensor:
-        u, v = self.gate_proj(b).chunk(2, -1)
-        return self.down_proj(functional.silu(u) * v)
+        self.eps = config.rms_norm_eps
+
+    def forward(self, x: Tensor, outer: Tensor, fused: bool) -> Tensor:
+        form = fused_bit_linears if fused else bit_linears
+        both, = _bit_linears(form, [self.gate_proj], partial(rms_norm, eps=self.eps), x, outer)
+        return _bit_linears(form, [self.down_proj], _swiglu, both)[0]
+
+
+def _swiglu(both: Tensor) -> Tensor:
+    u, v = both.chunk(2, -1)
+    return functional.silu(widen(u)) * widen(v)
 
 
 class _Layer(nn.Module):
@@ -142,14 +151,13 @@ class _Layer(nn.Module):
         self.attn = _TokenMixer(config)
         self.mlp_norm = _Norm(config.hidden_size)
         self.mlp = _ChannelMixer(config)
-        self.eps = config.rms_norm_eps
 
     def forward(
-        self, x: Tensor, bound: Tensor | None, state: Tensor, dropout: float
+        self, x: Tensor, bound: Tensor | None, state: Tensor, dropout: float, fused: bool
     ) -> tuple[Tensor, Tensor]:
-        mixed, state = self.attn(rms_norm(x, self.attn_norm.weight, self.eps), bound, state)
+        mixed, state = self.attn(x, self.attn_norm.weight, bound, state, fused)
         x = x + functional.dropout(mixed, dropout, self.training)
-        mixed = self.mlp(rms_norm(x, self.mlp_norm.weight, self.eps))
+        mixed = self.mlp(x, self.mlp_norm.weight, fused)
         return x + functional.dropout(mixed, dropout, self.training), state
 
 
@@ -191,6 +199,8 @@ class ReferenceModel(nn.Module):
     embedding_fraction_bits : int or None
         When set, the embeddings are rounded to 8-bit multiples of ``2**-bits`` on the fly, with
         gradients passed straight through; ``None`` takes them as they are (spec section 5).
+    fused : bool
+        Train with the fused forms of :mod:`.bitlinear`, which need less memory.
     """
 
     def __init__(
@@ -199,6 +209,7 @@ class ReferenceModel(nn.Module):
         *,
         dropout: float = 0.0,
         embedding_fraction_bits: int | None = None,
+        fused: bool = False,
     ):
         if not isinstance(config, ModelConfig):
             raise TypeError(f"ReferenceModel config must be a ModelConfig, not {config!r}")
@@ -206,6 +217,7 @@ class ReferenceModel(nn.Module):
         self.config = config
         self.dropout = dropout
         self.embedding_fraction_bits = embedding_fraction_bits
+        self.fused = fused
         self.model = HGRNBitModel(config)
         self.lm_head = BitLinear(config.hidden_size, config.vocab_size)
         for parameter in self.parameters():
@@ -215,7 +227,8 @@ class ReferenceModel(nn.Module):
 
     def initial_state(self, batch: int) -> Tensor:
         """Zero state, float32, shape ``[L, batch, e]`` (spec section 7)."""
-        return torch.zeros(self.config.num_hidden_layers, batch, self.config.mixer_width)
+        shape = (self.config.num_hidden_layers, batch, self.config.mixer_width)
+        return torch.zeros(shape, device=self.lm_head.weight.device)
 
     def gate_bounds(self) -> list[Tensor | None]:
         """Lower bound of each layer's forget gate, ``None`` in layer 0 (spec section 4.3)."""
@@ -276,9 +289,12 @@ class ReferenceModel(nn.Module):
         x = functional.embedding(ids, table)
         states = []
         for layer, bound, before in zip(self.model.layers, self.gate_bounds(), hidden, strict=True):
-            x, after = layer(x, bound, before, self.dropout)
+            x, after = layer(x, bound, before, self.dropout, self.fused)
             states.append(after)
-        logits = self.lm_head(rms_norm(x, self.model.norm.weight, config.rms_norm_eps))
+        form = fused_bit_linears if self.fused else bit_linears
+        normed = partial(rms_norm, eps=config.rms_norm_eps)
+        logits, = _bit_linears(form, [self.lm_head], normed, x, self.model.norm.weight)
+        logits = widen(logits)
         return (logits, torch.stack(states)) if return_state else logits
 
     def logits(self, tokens: np.ndarray, state: Tensor | None) -> tuple[np.ndarray, Tensor]:
@@ -299,6 +315,7 @@ class ReferenceModel(nn.Module):
             Logits, float32, ``[T, V]``, and the state after the last token.
         """
         ids = torch.as_tensor(np.asarray(tokens, dtype=np.int64))[None]
+        ids = ids.to(self.lm_head.weight.device)
         with torch.inference_mode():
             logits, after = self(ids, state, return_state=True)
-        return logits[0].numpy(), after
+        return logits[0].cpu().numpy(), after

@@ -1,0 +1,240 @@
+"""Training forms of the BitLinear and the recurrence: plain autograd, and fused ones.
+
+The plain forms are the definition. The fused ones compute the same values and gradients, save their
+inputs alone, and compute everything between again in the backward pass.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+
+from .ops import (
+    BITLINEAR_EPS,
+    linear_scan,
+    linear_scan_backward,
+    quantise_activations,
+    quantise_weights,
+    rms_norm,
+    straight_through,
+)
+
+__all__ = ["Prologue", "bit_linears", "fused_bit_linears", "fused_recurrence", "gates",
+           "recurrence", "widen"]
+
+#: What computes a BitLinear's input, element-wise or row by row, from tensors that stay in memory.
+Prologue = Callable[..., Tensor]
+
+
+def widen(x: Tensor) -> Tensor:
+    """``x`` in float32 if it is of 16 bits; norms, quantisers and the recurrence need that."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def bit_linears(
+    prologue: Prologue, inputs: Sequence[Tensor], norms: Sequence[Tensor | None],
+    weights: Sequence[Tensor],
+) -> list[Tensor]:
+    """BitLinears of one input (spec section 3.4); both quantisers pass gradients straight through.
+
+    Parameters
+    ----------
+    prologue : callable
+        Maps ``inputs`` to the input of the BitLinears, float32 or float64 ``[..., n]``.
+    inputs : sequence of Tensor
+        Arguments of ``prologue``.
+    norms : sequence of Tensor or None
+        Weights ``[n]`` of the inner norms; ``None`` stands for ones that do not train.
+    weights : sequence of Tensor
+        Latent matrices, ``[m, n]`` each.
+
+    Returns
+    -------
+    list of Tensor
+        ``[..., m]`` each, in the type that autocast asks for, else in that of the input.
+    """
+    z = prologue(*inputs)
+    matrices = [straight_through(w, _dequantised(w)) for w in weights]
+    if all(norm is None for norm in norms):  # one quantiser pass, one product
+        joined = functional.linear(_fake_quantise(rms_norm(z, None, BITLINEAR_EPS)),
+                                   torch.cat(matrices))
+        return list(joined.split([m.shape[0] for m in matrices], -1))
+    return [functional.linear(_fake_quantise(rms_norm(z, norm, BITLINEAR_EPS)), matrix)
+            for norm, matrix in zip(norms, matrices, strict=True)]
+
+
+def _dequantised(weight: Tensor) -> Tensor:
+    codes, scale = quantise_weights(weight.detach())
+    return codes * scale
+
+
+def _fake_quantise(y: Tensor) -> Tensor:
+    codes, scale = quantise_activations(y.detach())
+    return straight_through(y, codes / scale)
+
+
+def fused_bit_linears(
+    prologue: Prologue, inputs: Sequence[Tensor], norms: Sequence[Tensor | None],
+    weights: Sequence[Tensor],
+) -> list[Tensor]:
+    """:func:`bit_linears` that saves only ``inputs``, norm weights and latent weights.
+
+    The codes themselves are multiplied, which is exact in bfloat16 as well; scales come after.
+    Gradients of gradients are not supported.
+    """
+    return list(_FusedBitLinears.apply(prologue, len(inputs), *inputs, *norms, *weights))
+
+
+class _FusedBitLinears(Function):
+    @staticmethod
+    def forward(ctx: Any, prologue: Prologue, arity: int, *tensors: Tensor | None):
+        inputs, norms, weights = _parts(tensors, arity)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+        ctx.prologue, ctx.arity = prologue, arity
+        base, _ = _normalise(prologue(*inputs))
+        ctx.product = product = _product_dtype(base)
+        outputs = []
+        for (codes, steps), weight in zip(_codes(base, norms, product), weights, strict=True):
+            trits, size = quantise_weights(weight)
+            outputs.append(functional.linear(codes, trits.to(product)).mul_(size / steps))
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None):
+        inputs, norms, weights = _parts(ctx.saved_tensors, ctx.arity)
+        needed = ctx.needs_input_grad[2:]
+        z, leaves = _again(ctx.prologue, inputs, needed)
+        base, factor = _normalise(z.detach())
+        width = base.shape[-1]
+        total = None
+        norm_grads: list[Tensor | None] = [None] * len(norms)
+        weight_grads: list[Tensor | None] = [None] * len(norms)
+        coded = _codes(base, norms, ctx.product)
+        for k, (norm, weight, grad) in enumerate(zip(norms, weights, grads, strict=True)):
+            codes, steps = next(coded)
+            if grad is None:
+                continue
+            rows = grad.reshape(-1, grad.shape[-1]).to(ctx.product)
+            trits, size = quantise_weights(weight)
+            back = (rows @ trits.to(ctx.product)).to(base.dtype).mul_(size).view_as(base)
+            if needed[ctx.arity + len(norms) + k]:
+                scaled = (rows / steps.reshape(-1, 1)).to(ctx.product)
+                weight_grads[k] = (scaled.T @ codes.reshape(-1, width)).to(weight.dtype)
+            if norm is not None:
+                if needed[ctx.arity + k]:
+                    norm_grads[k] = (back * base).reshape(-1, width).sum(0)
+                back.mul_(norm)
+            total = back if total is None else total.add_(back)
+        input_grads: list[Tensor | None] = [None] * ctx.arity
+        if total is not None and any(needed[: ctx.arity]):
+            mean = (total * base).mean(-1, keepdim=True)
+            dz = total.addcmul_(base, mean, value=-1).mul_(factor)
+            input_grads = _gradients([z], leaves, [dz])
+        return None, None, *input_grads, *norm_grads, *weight_grads
+
+
+def _parts(tensors: Sequence[Any], arity: int) -> tuple[list[Any], list[Any], list[Any]]:
+    count = (len(tensors) - arity) // 2
+    return (list(tensors[:arity]), list(tensors[arity : arity + count]),
+            list(tensors[arity + count :]))
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    """Type of the matrix products: autocast's, else that of ``x``."""
+    kind = x.device.type
+    if kind != "meta" and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return x.dtype
+
+
+def _normalise(z: Tensor) -> tuple[Tensor, Tensor]:
+    """The inner norm before its weight, and its factor ``[..., 1]``; as :func:`rms_norm` does."""
+    factor = torch.rsqrt(z.square().mean(-1, keepdim=True) + BITLINEAR_EPS)
+    return z * factor, factor
+
+
+def _codes(
+    base: Tensor, norms: Sequence[Tensor | None], dtype: torch.dtype
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Codes, as ``dtype``, and scales for each norm weight; ``None`` is quantised once for all."""
+    plain = None
+    for norm in norms:
+        if norm is None and plain is not None:
+            yield plain
+            continue
+        codes, steps = quantise_activations(base if norm is None else base * norm)
+        codes = codes.to(dtype)
+        if norm is None:
+            plain = codes, steps
+        yield codes, steps
+
+
+def _again(
+    function: Callable[..., Any], inputs: Sequence[Tensor | None], needed: Sequence[bool]
+) -> tuple[Any, list[Tensor | None]]:
+    """``function`` once more, with a graph of its own that starts at the returned leaves."""
+    leaves = [None if x is None else x.detach().requires_grad_(need)
+              for x, need in zip(inputs, needed, strict=False)]
+    with torch.enable_grad():
+        return function(*leaves), leaves
+
+
+def _gradients(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor | None], grads: Sequence[Tensor]
+) -> list[Tensor | None]:
+    wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
+    found = iter(torch.autograd.grad(outputs, wanted, grads))
+    return [next(found) if leaf is not None and leaf.requires_grad else None for leaf in leaves]
+
+
+def gates(i: Tensor, f: Tensor, bound: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Forget gate and candidate of the token mixer (spec section 4.1), ``[B, T, e]`` each."""
+    f = torch.sigmoid(widen(f))
+    if bound is not None:
+        f = bound + (1 - bound) * f
+    return f, functional.silu(widen(i)) * (1 - f)
+
+
+def recurrence(i: Tensor, f: Tensor, bound: Tensor | None, state: Tensor) -> Tensor:
+    """All states of the token mixer (spec section 4.1), float32.
+
+    Parameters
+    ----------
+    i, f : Tensor
+        Outputs of ``i_proj`` and ``f_proj``, ``[B, T, e]``.
+    bound : Tensor or None
+        Lower bound of the forget gate, ``[e]``.
+    state : Tensor
+        State before the first step, ``[B, e]``.
+
+    Returns
+    -------
+    Tensor
+        ``[B, T, e]``.
+    """
+    return linear_scan(*gates(i, f, bound), state)
+
+
+def fused_recurrence(i: Tensor, f: Tensor, bound: Tensor | None, state: Tensor) -> Tensor:
+    """:func:`recurrence` that saves its inputs and its result, and computes the gates again."""
+    return _FusedRecurrence.apply(i, f, bound, state)  # type: ignore[return-value]
+
+
+class _FusedRecurrence(Function):
+    @staticmethod
+    def forward(ctx: Any, i: Tensor, f: Tensor, bound: Tensor | None, state: Tensor):
+        states = recurrence(i, f, bound, state)
+        ctx.save_for_backward(i, f, bound, state, states)
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor):
+        *inputs, state, states = ctx.saved_tensors
+        (forget, new), leaves = _again(gates, inputs, ctx.needs_input_grad)
+        forget_grad, new_grad, state_grad = linear_scan_backward(
+            grads[0], forget.detach(), states, state)
+        return *_gradients([forget, new], leaves, [forget_grad, new_grad]), state_grad
