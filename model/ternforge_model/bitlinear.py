@@ -1,10 +1,10 @@
 """Training forms of the BitLinear and the recurrence: plain autograd, and fused ones.
 
 The plain forms are the definition. The fused ones compute the same values and gradients, save their
-inputs alone, and compute everything between again in the backward pass.
+inputs and 8-bit codes, and compute everything between again in the backward pass.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from .ops import (
     quantise_weights,
     rms_norm,
     straight_through,
+    ternary_codes,
 )
 
 __all__ = ["Prologue", "bit_linears", "fused_bit_linears", "fused_recurrence", "gates",
@@ -80,7 +81,7 @@ def fused_bit_linears(
     prologue: Prologue, inputs: Sequence[Tensor], norms: Sequence[Tensor | None],
     weights: Sequence[Tensor],
 ) -> list[Tensor]:
-    """:func:`bit_linears` that saves only ``inputs``, norm weights and latent weights.
+    """:func:`bit_linears` that saves its arguments, and the codes in 8 bits.
 
     The codes themselves are multiplied, which is exact in bfloat16 as well; scales come after.
     Gradients of gradients are not supported.
@@ -92,43 +93,48 @@ class _FusedBitLinears(Function):
     @staticmethod
     def forward(ctx: Any, prologue: Prologue, arity: int, *tensors: Tensor | None):
         inputs, norms, weights = _parts(tensors, arity)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors)
-        ctx.prologue, ctx.arity = prologue, arity
         base, _ = _normalise(prologue(*inputs))
-        ctx.product = product = _product_dtype(base)
-        outputs = []
-        for (codes, steps), weight in zip(_codes(base, norms, product), weights, strict=True):
+        product = _product_dtype(base)
+        outputs, kept, coded = [], [], {}
+        for norm, weight in zip(norms, weights, strict=True):
+            if id(norm) not in coded:  # None is quantised once for all
+                coded[id(norm)] = quantise_activations(base if norm is None else base * norm)
+            codes, steps = coded[id(norm)]
             trits, size = quantise_weights(weight)
-            outputs.append(functional.linear(codes, trits.to(product)).mul_(size / steps))
+            rows = functional.linear(codes.to(product), trits.to(product))
+            outputs.append(rows.mul_(size / steps))
+            kept.append((codes, steps, size))
+        ctx.prologue, ctx.arity, ctx.product = prologue, arity, product
+        ctx.set_materialize_grads(False)
+        small = {id(codes): codes.to(torch.int8) for codes, _, _ in kept}
+        ctx.save_for_backward(
+            *tensors, *(t for codes, steps, size in kept for t in (small[id(codes)], steps, size)))
         return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
-        inputs, norms, weights = _parts(ctx.saved_tensors, ctx.arity)
         needed = ctx.needs_input_grad[2:]
+        saved, kept = ctx.saved_tensors[: len(needed)], iter(ctx.saved_tensors[len(needed):])
+        inputs, norms, weights = _parts(saved, ctx.arity)
         z, leaves = _again(ctx.prologue, inputs, needed)
         base, factor = _normalise(z.detach())
-        width = base.shape[-1]
         total = None
         norm_grads: list[Tensor | None] = [None] * len(norms)
         weight_grads: list[Tensor | None] = [None] * len(norms)
-        coded = _codes(base, norms, ctx.product)
-        for k, (norm, weight, grad) in enumerate(zip(norms, weights, grads, strict=True)):
-            codes, steps = next(coded)
+        for k, (norm, weight, grad, codes, steps, size) in enumerate(
+                zip(norms, weights, grads, kept, kept, kept, strict=True)):
             if grad is None:
                 continue
             rows = grad.reshape(-1, grad.shape[-1]).to(ctx.product)
-            trits, size = quantise_weights(weight)
-            back = (rows @ trits.to(ctx.product)).to(base.dtype).mul_(size).view_as(base)
             if needed[ctx.arity + len(norms) + k]:
-                scaled = (rows / steps.reshape(-1, 1)).to(ctx.product)
-                weight_grads[k] = (scaled.T @ codes.reshape(-1, width)).to(weight.dtype)
-            if norm is not None:
-                if needed[ctx.arity + k]:
-                    norm_grads[k] = (back * base).reshape(-1, width).sum(0)
-                back.mul_(norm)
-            total = back if total is None else total.add_(back)
+                y = (codes / steps).to(ctx.product)
+                weight_grads[k] = (rows.T @ y.view(-1, y.shape[-1])).to(weight.dtype)
+            trits = ternary_codes(weight, size).to(ctx.product)
+            back = (rows @ trits).to(base.dtype).view_as(base)
+            if needed[ctx.arity + k]:
+                norm_grads[k] = (back * base).flatten(0, -2).sum(0).mul_(size)
+            scale = size if norm is None else norm * size
+            total = back.mul_(scale) if total is None else total.addcmul_(back, scale)
         input_grads: list[Tensor | None] = [None] * ctx.arity
         if total is not None and any(needed[: ctx.arity]):
             mean = (total * base).mean(-1, keepdim=True)
@@ -155,22 +161,6 @@ def _normalise(z: Tensor) -> tuple[Tensor, Tensor]:
     """The inner norm before its weight, and its factor ``[..., 1]``; as :func:`rms_norm` does."""
     factor = torch.rsqrt(z.square().mean(-1, keepdim=True) + BITLINEAR_EPS)
     return z * factor, factor
-
-
-def _codes(
-    base: Tensor, norms: Sequence[Tensor | None], dtype: torch.dtype
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Codes, as ``dtype``, and scales for each norm weight; ``None`` is quantised once for all."""
-    plain = None
-    for norm in norms:
-        if norm is None and plain is not None:
-            yield plain
-            continue
-        codes, steps = quantise_activations(base if norm is None else base * norm)
-        codes = codes.to(dtype)
-        if norm is None:
-            plain = codes, steps
-        yield codes, steps
 
 
 def _again(

@@ -16,6 +16,7 @@ __all__ = [
     "rms_norm",
     "round_half_away",
     "straight_through",
+    "ternary_codes",
 ]
 
 #: Effective eps of the norm inside every BitLinear (spec section 3.4, "eps trap").
@@ -50,10 +51,15 @@ def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
 def round_half_away(x: Tensor) -> Tensor:
     """Round to the nearest integer, halves away from zero (spec section 3.2).
 
-    Exact for every float32: unlike ``trunc(x + 0.5)``, 0.49999997 gives 0.
+    Exact for every value: what is added is the largest number below one half, so that 0.49999997
+    gives 0.
     """
-    whole = x.trunc()
-    return whole + ((x - whole) * 2).trunc()
+    return torch.copysign(_floor_of_more(x.abs()), x)
+
+
+def _floor_of_more(magnitude: Tensor) -> Tensor:
+    # floor is vectorised in PyTorch where trunc is not
+    return (magnitude + (0.5 - torch.finfo(magnitude.dtype).eps / 4)).floor()
 
 
 def quantise_activations(y: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,8 +77,10 @@ def quantise_activations(y: Tensor) -> tuple[Tensor, Tensor]:
     scale : Tensor
         Float32, shape ``[..., 1]``; the dequantised value is ``codes / scale``.
     """
-    scale = 127.0 / y.abs().amax(-1, keepdim=True).clamp(min=QUANT_FLOOR)
-    return round_half_away(y * scale).clamp(-128, 127), scale
+    magnitude = y.abs()
+    scale = 127.0 / magnitude.amax(-1, keepdim=True).clamp(min=QUANT_FLOOR)
+    # The spec's clamp does nothing: the largest magnitude becomes 127.
+    return torch.copysign(_floor_of_more(magnitude * scale), y), scale
 
 
 def quantise_weights(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,7 +94,12 @@ def quantise_weights(weight: Tensor) -> tuple[Tensor, Tensor]:
         Float32 scalar ``a``; the dequantised value is ``codes * a``.
     """
     scale = weight.abs().mean().clamp(min=QUANT_FLOOR)
-    return (weight * (1.0 / scale)).round().clamp(-1, 1), scale
+    return ternary_codes(weight, scale), scale
+
+
+def ternary_codes(weight: Tensor, scale: Tensor) -> Tensor:
+    """The codes of :func:`quantise_weights`, which also gives ``scale``."""
+    return (weight * (1.0 / scale)).round().clamp(-1, 1)
 
 
 def quantise_embeddings(table: Tensor, fraction_bits: int) -> Tensor:

@@ -162,15 +162,16 @@ def saved_bytes(function):
     return result, sum(storages.values())
 
 
-def test_fused_saves_nothing_but_its_arguments():
-    inputs = random((64, 256), (256,), dtype=torch.float32)
+def test_fused_saves_its_arguments_and_8_bit_codes():
+    inputs = random((512, 256), (256,), dtype=torch.float32)
     norms = random((256,), (256,), dtype=torch.float32, seed=2)
     weights = random((128, 256), (128, 256), dtype=torch.float32, seed=3)
     sizes = []
     for form in (bit_linears, fused_bit_linears):
         _, size = saved_bytes(partial(form, outer_norm, inputs, norms, weights))
         sizes.append(size)
-    assert sizes[1] == sum(t.nbytes for t in [*inputs, *norms, *weights])
+    arguments = sum(t.nbytes for t in [*inputs, *norms, *weights])
+    assert sizes[1] == arguments + 2 * (512 * 256 + 512 * 4 + 4)  # codes, row and matrix scales
     assert sizes[0] > 2 * sizes[1]
 
 
