@@ -9,8 +9,10 @@ from .tokenizer import ByteTokenizer, Tokenizer
 
 __all__ = ["TextStreams", "load_text", "split_text"]
 
-#: Share of a text that trains; the rest validates.
+#: Share of a text that trains; the rest validates,
 TRAIN_SHARE = 0.9
+#: but no more tokens than these.
+MOST_VALIDATION = 2**17
 
 
 @overload
@@ -56,8 +58,8 @@ def load_text(
 
 
 def split_text(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Training part (first 90 %) and validation part (last 10 %)."""
-    cut = int(len(tokens) * TRAIN_SHARE)
+    """Training part, and validation part: the last tenth, but at most 131,072 tokens."""
+    cut = max(int(len(tokens) * TRAIN_SHARE), len(tokens) - MOST_VALIDATION)
     return tokens[:cut], tokens[cut:]
 
 
@@ -71,9 +73,9 @@ class TextStreams:
     Parameters
     ----------
     tokens : numpy.ndarray
-        int64, more than ``window`` entries.
+        Integers, more than ``window`` of them; may be memory-mapped.
     batch, window : int
-        Number of streams, characters per window.
+        Number of streams, tokens per window.
     restart : float
         Chance of a jump.
     seed : int
@@ -83,7 +85,7 @@ class TextStreams:
     def __init__(self, tokens: np.ndarray, *, batch: int, window: int, restart: float, seed: int):
         if len(tokens) <= window:
             raise ValueError(
-                f"training text must be longer than window={window} characters, not {len(tokens)}"
+                f"training text must be longer than window={window} tokens, not {len(tokens)}"
             )
         self.tokens = tokens
         self.window = window
@@ -107,4 +109,5 @@ class TextStreams:
         jumped |= self.positions + self.window >= len(self.tokens)
         start = np.where(jumped, places, self.positions)
         self.positions = start + self.window
-        return self.tokens[start[:, None] + np.arange(self.window + 1)], jumped
+        windows = self.tokens[start[:, None] + np.arange(self.window + 1)]
+        return windows.astype(np.int64), jumped

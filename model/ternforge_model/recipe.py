@@ -9,7 +9,11 @@ from ternforge.errors import suggestion
 
 from .config import ModelConfig
 
-__all__ = ["Recipe", "load_recipe", "shipped_folder"]
+__all__ = ["PRECISIONS", "PRESETS", "Recipe", "load_recipe", "preset_names", "shipped_folder"]
+
+
+#: Types that matrix products can have.
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,8 @@ class Recipe:
     config: ModelConfig  #: shape; ``initializer_range`` is the deviation of fresh weights
     steps: int  #: optimiser steps
     batch: int = 16  #: parallel text streams
-    window: int = 128  #: characters per stream and step; the state is carried between windows
+    accumulate: int = 1  #: parts of the batch that are computed one after the other
+    window: int = 128  #: tokens per stream and step; the state is carried between windows
     seed: int = 1  #: of the weights, the text positions and the dropout
     learning_rate: float = 4e-3  #: peak, reached after ``warmup`` steps, then a cosine
     final_share: float = 0.02  #: last learning rate over the peak
@@ -43,6 +48,8 @@ class Recipe:
     embedding_std: float = 0.7  #: deviation of fresh embeddings
     freeze_inner_norms: bool = True  #: inner norms stay ones, except down_proj's
     compile: bool = True  #: fuse element-wise chains with torch.compile
+    fused: bool = False  #: train with the fused forms of :mod:`.bitlinear`, which need less memory
+    precision: str = "float32"  #: of the matrix products: ``float32`` or ``bfloat16``
     evaluate_every: int = 200  #: steps between looks at a slice of the validation text
     checkpoint_every: int = 100  #: steps between resumable checkpoints
     notes: str = ""  #: remarks for people
@@ -59,7 +66,8 @@ class Recipe:
                 raise TypeError(f"Recipe.{item.name} must be a number, not {value!r}")
             if kind in (str, bool) and not isinstance(value, kind):
                 raise TypeError(f"Recipe.{item.name} must be a {kind.__name__}, not {value!r}")
-        for name in ("steps", "batch", "window", "evaluate_every", "checkpoint_every"):
+        for name in ("steps", "batch", "accumulate", "window", "evaluate_every",
+                     "checkpoint_every"):
             self._require(name, "positive", getattr(self, name) > 0)
         for name in ("learning_rate", "grad_clip", "embedding_std"):
             self._require(name, "positive", getattr(self, name) > 0)
@@ -69,6 +77,11 @@ class Recipe:
             self._require(name, "in [0, 1)", 0 <= getattr(self, name) < 1)
         for name in ("restart", "final_share"):
             self._require(name, "in [0, 1]", 0 <= getattr(self, name) <= 1)
+        self._require("accumulate", f"a divisor of batch={self.batch}",
+                      self.batch % self.accumulate == 0)
+        self._require("precision", " or ".join(map(repr, PRECISIONS)), self.precision in PRECISIONS)
+        if self.fused:  # torch.compile cannot look into the fused forms
+            self._require("compile", "false where fused is true", not self.compile)
         bits = self.embedding_fraction_bits
         self._require("embedding_fraction_bits", "in [0, 15]", 0 <= bits <= 15)
 
@@ -101,24 +114,52 @@ def shipped_folder() -> Path:
     return Path(__file__).parent / "shipped"
 
 
+def _preset(name: str, width: int, layers: int, mlp_width: int | None, vocab: int,
+            **settings: Any) -> Recipe:
+    ends: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None} if vocab == 256 else {}
+    config = ModelConfig(
+        vocab_size=vocab, hidden_size=width, num_hidden_layers=layers, intermediate_size=mlp_width,
+        initializer_range=settings.pop("deviation"), **ends)
+    return Recipe(name=name, config=config, fused=True, compile=False, **settings)
+
+
+#: Recipes to start from, by size; 256 tokens are the byte values. The last one has the shapes of
+#: upstream's smallest model.
+PRESETS = {
+    "1m": _preset("1m", 128, 4, 384, 256, deviation=0.04, steps=5000, batch=32, window=128,
+                  learning_rate=4e-3, warmup=100),
+    "10m": _preset("10m", 384, 6, None, 256, deviation=0.025, steps=20_000, batch=16, window=256,
+                   learning_rate=2e-3, warmup=500, freeze_inner_norms=False),
+    "370m": _preset("370m", 1024, 24, None, 32_000, deviation=0.02, steps=100_000, batch=64,
+                    accumulate=16, window=512, learning_rate=1e-3, warmup=2000,
+                    freeze_inner_norms=False, evaluate_every=1000),
+}
+
+
+def preset_names() -> list[str]:
+    """Names that :func:`load_recipe` knows without a file."""
+    return [*PRESETS, *sorted(p.parent.name for p in shipped_folder().glob("*/recipe.json"))]
+
+
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """Read a recipe: the name of a shipped model, a recipe file, or a folder that holds one.
+    """Read a recipe: a preset, the name of a shipped model, a file, or a folder that holds one.
 
     Raises
     ------
     ValueError
         There is no such recipe, or its file is not a valid one; the message names the file.
     """
+    if str(name_or_path) in PRESETS:
+        return PRESETS[str(name_or_path)]
     path = shipped_folder() / str(name_or_path) / "recipe.json"
     if not path.is_file():
         path = Path(name_or_path)
         if path.is_dir():
             path /= "recipe.json"
     if not path.is_file():
-        names = sorted(p.parent.name for p in shipped_folder().glob("*/recipe.json"))
         raise ValueError(
             f"unknown recipe {str(name_or_path)!r} (neither shipped nor a file): "
-            f"{suggestion(str(name_or_path), names)}"
+            f"{suggestion(str(name_or_path), preset_names())}"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -16,7 +16,8 @@ from ternforge_model.evaluate import carried_loss
 from ternforge_model.ops import quantise_weights
 from ternforge_model.recipe import Recipe, load_recipe, shipped_folder
 from ternforge_model.reference import ReferenceModel
-from ternforge_model.train import STATE_FILE, _Run, train
+from ternforge_model.run import STATE_FILE, Run
+from ternforge_model.train import train
 
 torch.set_num_threads(1)  # small tensors; threads would only wait for each other
 
@@ -65,14 +66,14 @@ def test_resumed_equals_uninterrupted(tmp_path, text, stops):
 
 def interrupt_at(monkeypatch, at):
     """Ctrl-C in the middle of step ``at``."""
-    advance = _Run.advance
+    advance = Run.advance
 
     def interrupted(self):
         if self.step == at:
             os.kill(os.getpid(), signal.SIGINT)
         return advance(self)
 
-    monkeypatch.setattr(_Run, "advance", interrupted)
+    monkeypatch.setattr(Run, "advance", interrupted)
 
 
 def test_interrupt_saves_the_state(tmp_path, text, monkeypatch):
@@ -245,7 +246,7 @@ def test_bad_recipes_are_refused(change, message):
 
 
 def test_unknown_recipes_and_keys_are_named(tmp_path):
-    for name, end in (("zzz", "choose from shakespeare-85f, shakespeare-up5k"),
+    for name, end in (("zzz", "choose from 10m, 1m, 370m, shakespeare-85f, shakespeare-up5k"),
                       ("shakespear-up5k",
                        "did you mean 'shakespeare-up5k' or 'shakespeare-85f'?")):
         with pytest.raises(ValueError) as caught:
