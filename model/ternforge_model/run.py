@@ -83,15 +83,17 @@ class Run:
         self.seconds = 0.0
         self.mean_loss = math.log(recipe.config.vocab_size)
         self.model.train()
-        self._loss: Callable[..., Any] = self._plain_loss
+        #: Loss and new state of inputs and targets ``[B, T]`` and a state.
+        self.loss: Callable[..., Any] = self._plain_loss
         if recipe.compile:
-            self._loss = torch.compile(self._plain_loss, dynamic=False)
+            self.loss = torch.compile(self._plain_loss, dynamic=False)
 
     def _plain_loss(self, inputs: Tensor, targets: Tensor, state: Tensor):
         logits, state = self.model(inputs, state, return_state=True)
         return functional.cross_entropy(logits.flatten(0, 1), targets.flatten()), state
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    def precision(self) -> AbstractContextManager[Any]:
+        """In its ``with`` block, products have the recipe's precision."""
         if self.recipe.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=getattr(torch, self.recipe.precision))
@@ -116,8 +118,8 @@ class Run:
         losses, states = [], []
         parts = recipe.accumulate
         for part, state in zip(text.chunk(parts), carry.chunk(parts, 1), strict=True):
-            with self._precision():
-                loss, after = self._loss(part[:, :-1].contiguous(), part[:, 1:].contiguous(), state)
+            with self.precision():
+                loss, after = self.loss(part[:, :-1].contiguous(), part[:, 1:].contiguous(), state)
             (loss / parts).backward()
             losses.append(loss.detach())
             states.append(after.detach())

@@ -129,7 +129,7 @@ def _kept(path: Path, kind: type) -> np.ndarray | None:
     """The file's tokens; None if there is none, or it is damaged and must be made again."""
     try:
         tokens = np.load(path, mmap_mode="r")
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None
     return tokens if tokens.dtype == kind and tokens.ndim == 1 else None
 
@@ -148,7 +148,7 @@ def _blocks(path: Path, told: Progress | None = None, digest=None) -> Iterator[b
     try:
         with path.open("rb") as file:
             total, done = path.stat().st_size, 0
-            while raw := file.read(16 * PIECE):
+            while raw := file.read(PIECE):
                 done += len(raw)
                 if digest is not None:
                     digest.update(raw)
