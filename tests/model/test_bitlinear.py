@@ -180,6 +180,7 @@ def test_the_meta_device_runs_a_step():
     made = model(fused=True).to("meta")
     ids = torch.zeros(2, 12, dtype=torch.int64, device="meta")
     logits, state = made(ids, return_state=True)
-    assert (logits.device.type, state.device.type) == ("meta", "meta")
+    devices = [logits.device.type, state.device.type, made.initial_state(2).device.type]
+    assert devices == ["meta", "meta", "meta"]
     logits.square().mean().backward()
     assert all(p.grad is not None and p.grad.device.type == "meta" for p in made.parameters())

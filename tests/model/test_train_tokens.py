@@ -61,7 +61,8 @@ def test_pieces_in_a_file_equal_the_whole_in_memory(text, tmp_path, pieces, toke
 
 
 @pytest.mark.parametrize("text_bytes", [
-    "文字".encode() * 400, b" " * 2000, b"x" * 2000, b"word " * 400, "é".encode() * 700])
+    "文字".encode() * 400, b" " * 2000, b"x" * 2000, b"word " * 400, "é".encode() * 700,
+], ids=["three bytes", "spaces", "one word", "words", "two bytes"])
 def test_pieces_never_cut_a_character(tmp_path, pieces, text_bytes):
     (tmp_path / "t").write_bytes(text_bytes)
     found = []
