@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="10m")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--batch", type=int, help="streams, instead of the preset's")
-    parser.add_argument("--steps", type=int, default=7, help="steps of each form to time")
+    parser.add_argument("--steps", type=int, default=5, help="steps of each form to time")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--memory", choices=FORMS, help=argparse.SUPPRESS)  # in a child process

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,7 @@ def train(
         screen.print(f"stopped at step {run.step} of {recipe.steps}; run again to continue")
         return TrainResult(finished=False, step=run.step, train_loss=run.mean_loss,
                            validation_loss=None, seconds=run.seconds)
-    loss = _finish(run, tokenizer, validation, out)
+    loss = _finish(run, tokenizer, validation, out, screen)
     screen.print(f"{recipe.name}: validation {loss:.4f} nats per {_unit(tokenizer)}")
     return TrainResult(finished=True, step=run.step, train_loss=run.mean_loss,
                        validation_loss=loss, seconds=run.seconds)
@@ -160,10 +161,13 @@ def _steps(run: Run, last: int, validation: np.ndarray, out: Path, screen: Conso
                 report.say(f"step {run.step}: validation slice {loss:.4f}")
 
 
-def _finish(run: Run, tokenizer: Tokenizer, validation: np.ndarray, out: Path) -> float:
+def _finish(
+    run: Run, tokenizer: Tokenizer, validation: np.ndarray, out: Path, screen: Console
+) -> float:
     stored = export_model(run.model.cpu(), run.recipe.embedding_fraction_bits, out)
     atomic_write(out / "tokenizer.json", lambda p: p.write_text(tokenizer.to_json()))
-    loss = carried_loss(stored, validation)
+    with _Bar(screen) as bar:
+        loss = carried_loss(stored, validation, progress=partial(bar, "validating"))
     result = {
         "steps": run.step,
         "train_loss": round(run.mean_loss, 4),
@@ -182,7 +186,7 @@ def _unit(tokenizer: Tokenizer) -> str:
 
 
 class _Bar(Progress):
-    """Progress of tokenising, as :func:`open_tokens` reports it."""
+    """Progress of what is named when it is called with (done, total)."""
 
     def __init__(self, console: Console):
         super().__init__(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(),
