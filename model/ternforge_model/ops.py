@@ -54,12 +54,8 @@ def round_half_away(x: Tensor) -> Tensor:
     Exact for every value: what is added is the largest number below one half, so that 0.49999997
     gives 0.
     """
-    return torch.copysign(_floor_of_more(x.abs()), x)
-
-
-def _floor_of_more(magnitude: Tensor) -> Tensor:
     # floor is vectorised in PyTorch where trunc is not
-    return (magnitude + (0.5 - torch.finfo(magnitude.dtype).eps / 4)).floor()
+    return torch.copysign((x.abs() + (0.5 - torch.finfo(x.dtype).eps / 4)).floor(), x)
 
 
 def quantise_activations(y: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,10 +73,8 @@ def quantise_activations(y: Tensor) -> tuple[Tensor, Tensor]:
     scale : Tensor
         Float32, shape ``[..., 1]``; the dequantised value is ``codes / scale``.
     """
-    magnitude = y.abs()
-    scale = 127.0 / magnitude.amax(-1, keepdim=True).clamp(min=QUANT_FLOOR)
-    # The spec's clamp does nothing: the largest magnitude becomes 127.
-    return torch.copysign(_floor_of_more(magnitude * scale), y), scale
+    scale = 127.0 / y.abs().amax(-1, keepdim=True).clamp(min=QUANT_FLOOR)
+    return round_half_away(y * scale), scale  # the spec's clamp does nothing: 127 is the largest
 
 
 def quantise_weights(weight: Tensor) -> tuple[Tensor, Tensor]:
