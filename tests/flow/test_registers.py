@@ -144,3 +144,50 @@ def test_only_plain_registers_move_and_the_design_stays_the_same(netlist, tmp_pa
     same, broken = differing_cycles(folder)
     assert same == 0
     assert broken > 1000
+
+
+def cell(kind, directions, connections, parameters):
+    return {"type": kind, "port_directions": directions, "connections": connections,
+            "parameters": parameters}
+
+
+def flip_flop(source, target, clock="clk"):
+    return cell("TRELLIS_FF", {"CLK": "input", "DI": "input", "LSR": "input", "Q": "output"},
+                {"CLK": [clock], "DI": [source], "LSR": ["0"], "Q": [target]},
+                {"CEMUX": "1 ", "CLKMUX": "CLK", "REGSET": "RESET"})
+
+
+def memory_and_flip_flops():
+    ram = cell("DP16KD", {"CLKA": "input", "OCEA": "input", "DOA0": "output", "DOA1": "output",
+                          "DOA2": "output"},
+               {"CLKA": ["clk"], "OCEA": ["1"], "DOA0": ["a"], "DOA1": ["b"], "DOA2": ["unused"]},
+               {"REGMODE_A": "NOREG"})
+    return {"ports": {"q": {"bits": ["x", "y"]}},
+            "cells": {"ram": ram, "one": flip_flop("a", "x"), "two": flip_flop("b", "y")}}
+
+
+def test_a_flip_flop_behind_each_used_output_moves():
+    module = memory_and_flip_flops()
+    assert absorb_output_registers(module) == 2
+    assert list(module["cells"]) == ["ram"]
+    assert module["cells"]["ram"]["parameters"] == {"REGMODE_A": "OUTREG"}
+    assert [module["cells"]["ram"]["connections"][f"DOA{k}"] for k in range(3)] == [
+        ["x"], ["y"], ["unused"]]
+
+
+@pytest.mark.parametrize("obstacle", [
+    lambda m: m["cells"].update(three=flip_flop("b", "z")),
+    lambda m: m["ports"]["q"]["bits"].append("b"),
+    lambda m: m["cells"]["two"]["connections"].update(CLK=["other"]),
+    lambda m: m["cells"]["two"]["connections"].update(LSR=["reset"]),
+    lambda m: m["cells"]["two"]["parameters"].update(CEMUX="CE"),
+    lambda m: m["cells"]["two"]["parameters"].update(CLKMUX="INV"),
+    lambda m: m["cells"]["two"]["parameters"].update(REGSET="SET"),
+    lambda m: m["cells"]["ram"]["connections"].update(OCEA=["enable"]),
+], ids=["two flip-flops", "port", "clock", "reset", "enable", "edge", "set", "output enable"])
+def test_one_that_cannot_move_keeps_all_of_the_port(obstacle):
+    module = memory_and_flip_flops()
+    obstacle(module)
+    before = json.dumps(module)
+    assert absorb_output_registers(module) == 0
+    assert json.dumps(module) == before
