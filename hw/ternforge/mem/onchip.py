@@ -150,55 +150,51 @@ class OnChipMemory(wiring.Component):
 
     def _registered(self, m: Module, chosen: Value) -> Value:
         """Groups of banks behind registers of their own."""
-        cuts = part_bits(self.config.beat_bits)
-
-        def register(name: str, value: Value, when: Value | None = None) -> Signal:
-            held = Signal(len(value), name=name, reset_less=True)
-            with m.If(C(1) if when is None else when):
-                m.d.sync += held.eq(value)
-            return held
-
-        address = register("address", chosen)
-        writes = register("writes", self.write.enable)
-        data = register("data_later", register("data", self.write.data))
+        address = _register(m, "address", chosen)
+        writes = _register(m, "writes", self.write.enable)
+        data = _register(m, "data_later", _register(m, "data", self.write.data))
         words = []
         for group, first in enumerate(range(0, len(self.banks), _GROUP)):
             indices = range(first, min(first + _GROUP, len(self.banks)))
             hits = Cat(self._hit(address, index) for index in indices)
-            group_hits = register(f"hits_{group}", hits)
-            group_address = register(f"address_{group}", address, hits.any())
-            group_writes = register(f"writes_{group}", writes & hits.any())
-            group_data = register(f"data_{group}", data, group_writes)
-            # Each part of a bank is told by the part before it, a cycle later.
+            group_hits = _register(m, f"hits_{group}", hits)
+            group_address = _register(m, f"address_{group}", address, hits.any())
+            group_writes = _register(m, f"writes_{group}", writes & hits.any())
+            group_data = _register(m, f"data_{group}", data, group_writes)
+            cuts = part_bits(self.config.beat_bits)
             part_data = [group_data[low:high] for low, high in pairwise(cuts)]
             for part in range(1, len(part_data)):
                 for later in range(part, len(part_data)):
-                    part_data[later] = register(f"data_{group}_{later}", part_data[later])
-            for offset, index in enumerate(indices):
-                hit = group_hits[offset]
-                part_address = register(f"address_{index}_0", group_address, hit)
-                part_writes = register(f"writes_{index}_0", group_writes & hit)
-                reads = register(f"reads_{index}_0", register(f"read_{index}",
-                                                              register(f"hit_{index}", hit)))
-                parts = []
-                for part, low in enumerate(cuts[:-1]):
-                    if part:
-                        part_address = register(f"address_{index}_{part}", part_address)
-                        part_writes = register(f"writes_{index}_{part}", part_writes)
-                        reads = register(f"reads_{index}_{part}", reads)
-                    name = f"{index}_{part}"
-                    word = self._ram(m, index, part_address, C(1), part_writes, part_data[part],
-                                     low)
-                    word = register(f"word_{name}", word)
-                    word = register(f"read_word_{name}", Mux(reads, word, C(0, len(word))))
-                    for _ in range(part + 1, len(part_data)):
-                        word = register(f"later_word_{name}", word)
-                    parts.append(word)
-                words.append(Cat(parts))
+                    part_data[later] = _register(m, f"data_{group}_{later}", part_data[later])
+            words += [self._parts(m, index, hit, group_address, group_writes, part_data)
+                      for index, hit in zip(indices, group_hits, strict=True)]
         while len(words) > 1:
-            words = [register(f"joined_{len(words)}_{k}", reduce(or_, words[k:k + _GROUP]))
+            words = [_register(m, f"joined_{len(words)}_{k}", reduce(or_, words[k:k + _GROUP]))
                      for k in range(0, len(words), _GROUP)]
         return words[0]
+
+    def _parts(self, m: Module, index: int, hit: Value, address: Value, writes: Value,
+               part_data: Sequence[Value]) -> Value:
+        """Word of a bank in parts; each is told by the part before it, a cycle later."""
+        address = _register(m, f"address_{index}_0", address, hit)
+        writes = _register(m, f"writes_{index}_0", writes & hit)
+        read = _register(m, f"read_{index}", _register(m, f"hit_{index}", hit))
+        reads = _register(m, f"reads_{index}_0", read)
+        parts, low = [], 0
+        for part, content in enumerate(part_data):
+            if part:
+                address = _register(m, f"address_{index}_{part}", address)
+                writes = _register(m, f"writes_{index}_{part}", writes)
+                reads = _register(m, f"reads_{index}_{part}", reads)
+            name = f"{index}_{part}"
+            word = self._ram(m, index, address, C(1), writes, content, low)
+            word = _register(m, f"word_{name}", word)
+            word = _register(m, f"read_word_{name}", Mux(reads, word, C(0, len(word))))
+            for _ in range(part + 1, len(part_data)):
+                word = _register(m, f"later_word_{name}", word)
+            parts.append(word)
+            low += len(content)
+        return Cat(parts)
 
     def _hit(self, address: Value, index: int) -> Value:
         """Whether ``address`` lies in a bank; the last also takes what lies behind it."""
@@ -209,6 +205,14 @@ class OnChipMemory(wiring.Component):
             return address[low:] == bank.start >> low
         above = _reaches(address, bank.start)
         return above if last else above & ~_reaches(address, bank.start + bank.depth)
+
+
+def _register(m: Module, name: str, value: Value, when: Value | None = None) -> Signal:
+    """A register without reset, which takes ``value`` in every cycle, or in those of ``when``."""
+    held = Signal(len(value), name=name, reset_less=True)
+    with m.If(C(1) if when is None else when):
+        m.d.sync += held.eq(value)
+    return held
 
 
 def part_bits(width: int) -> list[int]:
