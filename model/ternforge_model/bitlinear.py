@@ -18,6 +18,7 @@ from .ops import (
     linear_scan_backward,
     quantise_activations,
     quantise_weights,
+    rms_factor,
     rms_norm,
     straight_through,
     ternary_codes,
@@ -158,8 +159,8 @@ def _product_dtype(x: Tensor) -> torch.dtype:
 
 
 def _normalise(z: Tensor) -> tuple[Tensor, Tensor]:
-    """The inner norm before its weight, and its factor ``[..., 1]``; as :func:`rms_norm` does."""
-    factor = torch.rsqrt(z.square().mean(-1, keepdim=True) + BITLINEAR_EPS)
+    """The inner norm before its weight, and its factor ``[..., 1]``."""
+    factor = rms_factor(z, BITLINEAR_EPS)
     return z * factor, factor
 
 

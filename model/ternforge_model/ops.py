@@ -13,6 +13,7 @@ __all__ = [
     "quantise_activations",
     "quantise_embeddings",
     "quantise_weights",
+    "rms_factor",
     "rms_norm",
     "round_half_away",
     "straight_through",
@@ -44,8 +45,13 @@ def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     Tensor
         Float32, shape of ``x``.
     """
-    y = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+    y = x * rms_factor(x, eps)
     return y if weight is None else y * weight
+
+
+def rms_factor(x: Tensor, eps: float) -> Tensor:
+    """One over the root mean square of each row, ``[..., 1]``: the norm before its weight."""
+    return torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
 
 
 def round_half_away(x: Tensor) -> Tensor:

@@ -130,7 +130,6 @@ class _ChannelMixer(nn.Module):
         super().__init__()
         self.gate_proj = BitLinear(config.hidden_size, 2 * config.mlp_width)
         self.down_proj = BitLinear(config.mlp_width, config.hidden_size)
-
         self.eps = config.rms_norm_eps
 
     def forward(self, x: Tensor, outer: Tensor, fused: bool) -> Tensor:
