@@ -8,16 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from .evaluate import log_softmax
 from .integer import SITES, IntegerModel, State
 from .program import Program
 from .reference import ReferenceModel
 
 __all__ = ["Comparison", "by_layer"]
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 class Comparison:
@@ -60,8 +56,8 @@ class Comparison:
         self._integer_state = result.state
         factor = self.integer.program.logit_scale * result.ratio_mantissa * (
             2.0**result.ratio_exponent)
-        exact = _log_softmax(logits.astype(np.float64))
-        rounded = _log_softmax(result.acc * factor[:, None])
+        exact = log_softmax(logits.astype(np.float64))
+        rounded = log_softmax(result.acc * factor[:, None])
         places = np.arange(len(targets)), targets
         self._nats -= [exact[places].sum(), rounded[places].sum()]
         self._divergence += float((np.exp(exact) * (exact - rounded)).sum())

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["LogitFunction", "StreamingModel", "carried_loss"]
+__all__ = ["LogitFunction", "StreamingModel", "carried_loss", "log_softmax"]
 
 #: Maps (tokens ``[T]``, state) to (logits ``[T, V]``, state); ``None`` is the zero state.
 LogitFunction = Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
@@ -17,6 +17,12 @@ class StreamingModel(Protocol):
     def logits(self, tokens: np.ndarray, state: Any, /) -> tuple[np.ndarray, Any]:
         """Logits after each token, and the state after the last."""
         ...
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Logarithms of the probabilities, over the last axis."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 def carried_loss(
@@ -60,9 +66,8 @@ def carried_loss(
         rows = np.asarray(logits, dtype=np.float64)
         if rows.ndim != 2 or len(rows) != stop - start:
             raise ValueError(f"logits must have shape [{stop - start}, V], not {list(rows.shape)}")
-        rows = rows - rows.max(1, keepdims=True)
-        right = rows[np.arange(stop - start), ids[start + 1 : stop + 1]]
-        loss += float(np.log(np.exp(rows).sum(1)).sum() - right.sum())
+        right = np.arange(stop - start), ids[start + 1 : stop + 1]
+        loss -= float(log_softmax(rows)[right].sum())
         if progress is not None:
             progress(stop, total)
     return loss / total
