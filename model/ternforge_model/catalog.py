@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ternforge.errors import UserError, suggestion
 
-from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint import INDEX_FILE, TENSOR_FILE, Checkpoint, open_checkpoint
 from .config import ModelConfig
 from .convert import convert
 from .data import load_text
@@ -16,7 +16,7 @@ from .tokenizer import Tokenizer, open_tokenizer
 
 __all__ = ["Model", "find_model", "open_model", "shipped_names"]
 
-_TENSORS = ("model.safetensors", "model.safetensors.index.json")
+_TENSORS = (TENSOR_FILE, INDEX_FILE)
 
 
 def shipped_names() -> list[str]:

@@ -6,6 +6,7 @@ from typing import overload
 import numpy as np
 
 from .tokenizer import ByteTokenizer, Tokenizer
+from .tokens import text_blocks
 
 __all__ = ["TextStreams", "load_text", "split_text"]
 
@@ -44,12 +45,7 @@ def load_text(
         The file cannot be read, is empty, or holds what the tokenizer has no tokens for.
     """
     path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} must be a readable text file: {error.strerror}") from None
-    if not raw:
-        raise ValueError(f"{path} must not be empty")
+    raw = b"".join(text_blocks(path))
     tokenizer = tokenizer or ByteTokenizer.from_text(raw)
     try:
         return np.array(tokenizer.encode(raw), dtype=np.int64), tokenizer

@@ -16,7 +16,7 @@ from ternforge.output import atomic_file
 
 from .tokenizer import ByteTokenizer, Tokenizer
 
-__all__ = ["BYTES", "open_tokens", "text_tokenizer"]
+__all__ = ["BYTES", "open_tokens", "text_blocks", "text_tokenizer"]
 
 #: Size of the vocabulary that has every byte.
 BYTES = 256
@@ -42,7 +42,7 @@ def text_tokenizer(path: str | Path, vocab_size: int, recipe: str) -> Tokenizer:
         raise ValueError(f"recipe {recipe!r} has {vocab_size} tokens, more than there are bytes: "
                          f"name the folder of their tokenizer")
     found = np.zeros(BYTES, dtype=bool)
-    for raw in _blocks(Path(path)):
+    for raw in text_blocks(Path(path)):
         found[np.frombuffer(raw, dtype=np.uint8)] = True
     if vocab_size == BYTES:
         return ByteTokenizer(range(BYTES))
@@ -95,7 +95,7 @@ def open_tokens(
     """
     path, told = Path(path), progress or (lambda what, done, total: None)
     seen = _digest(tokenizer)
-    size = sum(len(raw) for raw in _blocks(path, told, seen))
+    size = sum(len(raw) for raw in text_blocks(path, told, seen))
     digest = seen.hexdigest()
     kind = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     kept = Path(folder) / f"{path.stem}-{digest}.npy"
@@ -143,8 +143,14 @@ def _check_unchanged(path: Path, seen, digest: str) -> None:
         raise ValueError(f"{path} must not change while it is read")
 
 
-def _blocks(path: Path, told: Progress | None = None, digest=None) -> Iterator[bytes]:
-    """The file in blocks, each added to ``digest``."""
+def text_blocks(path: Path, told: Progress | None = None, digest=None) -> Iterator[bytes]:
+    """A text file in blocks, each added to ``digest``.
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read, or is empty.
+    """
     try:
         with path.open("rb") as file:
             total, done = path.stat().st_size, 0
