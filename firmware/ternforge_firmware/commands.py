@@ -13,7 +13,7 @@ from ternforge.errors import UserError
 from ternforge.output import print_json, write_text
 from ternforge.presets import BOARDS, PRESETS, core_preset
 from ternforge_model.catalog import open_model
-from ternforge_model.options import Calibration
+from ternforge_model.options import Calibration, check_calibration
 
 from .assemble import assemble, disassemble
 from .image import Image, read
@@ -68,8 +68,7 @@ def image(
                         f"{' and '.join(given) or 'none'}")
     if summary and disassemble_ is None:
         raise UserError("--summary must come with --disassemble")
-    if calibrate is not None and model is None:
-        raise UserError("--calibrate must come with --model: the formats of an image are fixed")
+    check_calibration(calibrate, model)
     if model is not None and board is None:
         raise UserError("--model must come with --board, one of "
                         f"{', '.join([*BOARDS, *PRESETS])}")

@@ -10,7 +10,7 @@ from ternforge.errors import UserError
 from .tokenizer import Tokenizer
 
 __all__ = ["AsJson", "Calibration", "ImageFile", "Model", "Prompt", "Seed", "Temperature", "Tokens",
-           "check_choice", "check_one", "encode_prompt"]
+           "check_calibration", "check_choice", "check_one", "encode_prompt"]
 
 Model = Annotated[str | None, typer.Option(help="Shipped model, or folder of a checkpoint.")]
 ImageFile = Annotated[Path | None, typer.Option("--image", help="Packet image instead of a model.")]
@@ -30,6 +30,12 @@ def check_one(model: str | None, image: Path | None) -> None:
     """Refuse both a model and an image, and neither."""
     if (model is None) == (image is None):
         raise UserError("give either --model or --image")
+
+
+def check_calibration(calibrate: Path | None, model: object) -> None:
+    """Refuse a calibration text without a model to convert."""
+    if calibrate is not None and model is None:
+        raise UserError("--calibrate must come with --model: the formats of an image are fixed")
 
 
 def check_choice(tokens: int, temperature: float) -> None:

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from ternforge.cli import command
-from ternforge.errors import UserError
 from ternforge.output import print_json
 from ternforge.presets import core_preset
 from ternforge_firmware.image import Image
@@ -28,6 +27,7 @@ from ternforge_model.options import (
     Seed,
     Temperature,
     Tokens,
+    check_calibration,
     check_choice,
     check_one,
     encode_prompt,
@@ -53,8 +53,7 @@ def open_image(board: str, model: str | None, image: Path | None,
     ``calibration`` is a text for the model's formats.
     """
     check_one(model, image)
-    if calibration is not None and model is None:
-        raise UserError("--calibrate must come with --model: the formats of an image are fixed")
+    check_calibration(calibration, model)
     if image is not None:
         return read_image(image, core_preset(board))
     assert model is not None
