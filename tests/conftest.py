@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ternforge import presets
+from ternforge.cli import run
 from ternforge.config import CoreConfig
 from ternforge_model.checkpoint import save_tensors
 from ternforge_model.tokenizer import ByteTokenizer
@@ -22,6 +23,20 @@ def toy_model(tmp_path_factory) -> Path:
     save_tensors(path, config, tensors)
     (path / "tokenizer.json").write_text(ByteTokenizer(b"abcdefghijklmnop").to_json())
     return path
+
+
+@pytest.fixture
+def invoke(capsys, tmp_path, monkeypatch):
+    """Runs a command line in an empty folder; returns exit code, standard output and error."""
+    empty = tmp_path / "here"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+
+    def call(*words):
+        code = run([*map(str, words)])
+        return code, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ternforge.cli import run
 from ternforge_firmware.cpu.jit import thread_limit
 from ternforge_firmware.generate import HOST_CORE
 from ternforge_firmware.lower import lower
@@ -21,18 +20,14 @@ LETTERS = b"abcdefghijklmnop"
 
 
 @pytest.fixture
-def call(toy_model, capsys, tmp_path, monkeypatch):
-    """Runs the command in an empty folder; returns exit code, standard output and error."""
-    empty = tmp_path / "here"
-    empty.mkdir()
-    monkeypatch.chdir(empty)
+def call(toy_model, invoke):
+    """Runs the command, with the toy unless told otherwise; returns what ``invoke`` does."""
 
-    def invoke(*arguments, model=toy_model):
-        chosen = ["--model", str(model)] if model else []
-        code = run(["generate", *chosen, *map(str, arguments)])
-        return code, *capsys.readouterr()
+    def with_model(*arguments, model=toy_model):
+        chosen = ["--model", model] if model else []
+        return invoke("generate", *chosen, *arguments)
 
-    return invoke
+    return with_model
 
 
 @pytest.mark.parametrize("temperature", [0, 0.9])

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers
 
-from ternforge.cli import run
 from ternforge_firmware.lower import lower_for
 from ternforge_model.catalog import open_model
 from ternforge_sim import commands, window
@@ -30,18 +29,14 @@ KEYS = ["tokens", "text", "checked_tokens", "bit_exact", "cycles_per_token",
 
 
 @pytest.fixture
-def call(toy_model, capsys, tmp_path, monkeypatch):
-    """Runs the command in an empty folder; returns exit code, standard output and error."""
-    empty = tmp_path / "here"
-    empty.mkdir()
-    monkeypatch.chdir(empty)
+def call(toy_model, invoke):
+    """Runs the command, with the toy unless told otherwise; returns what ``invoke`` does."""
 
-    def invoke(*arguments, model=toy_model):
-        chosen = ["--model", str(model)] if model else []
-        code = run(["simulate", "--board", "ulx3s-85f", *chosen, *map(str, arguments)])
-        return code, *capsys.readouterr()
+    def with_model(*arguments, model=toy_model):
+        chosen = ["--model", model] if model else []
+        return invoke("simulate", "--board", "ulx3s-85f", *chosen, *arguments)
 
-    return invoke
+    return with_model
 
 
 @pytest.fixture
