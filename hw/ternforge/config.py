@@ -14,7 +14,7 @@ class CoreConfig:
     Raises
     ------
     TypeError, ValueError
-        If a field is not a positive integer or breaks the rule stated beside it.
+        If a field is negative, zero without a meaning, or breaks the rule stated beside it.
     """
 
     lanes: int = 8  #: bytes of packed weights per beat (N); even; ``5 * lanes`` MAC per cycle
@@ -25,14 +25,14 @@ class CoreConfig:
     max_fan_in: int = 512  #: longest quantised vector; rounded up to whole tiles in the code RAM
     memory_beats: int = 16384  #: depth of the image memory in beats
     single_port_beats: int = 0  #: of these, in large RAM that the bitstream cannot initialise
-    bank_beats: int = 512  #: depth of one bank of block RAM for the rest
+    bank_beats: int = 512  #: depth of one bank of block RAM for the rest; 0: it is off the chip
     tree_levels: int = 2  #: adder-tree levels between two pipeline registers
 
     def __post_init__(self):
         for name, value in vars(self).items():
             if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"CoreConfig.{name} must be an integer, not {value!r}")
-            if value < (name != "single_port_beats"):
+            if value < (name not in ("single_port_beats", "bank_beats")):
                 raise ValueError(f"CoreConfig.{name} must be positive, not {value!r}")
         if self.lanes % 2:
             raise ValueError(f"CoreConfig.lanes must be even, not {self.lanes}")
@@ -42,6 +42,9 @@ class CoreConfig:
         if self.single_port_beats > self.memory_beats:
             raise ValueError(f"CoreConfig.single_port_beats must be at most memory_beats="
                              f"{self.memory_beats}, not {self.single_port_beats}")
+        if not self.bank_beats and self.single_port_beats:
+            raise ValueError("CoreConfig.single_port_beats must be 0 with an image memory off the "
+                             f"chip (bank_beats=0), not {self.single_port_beats}")
         for name in ("vector_depth", "max_fan_in"):
             if getattr(self, name) % self.elements:
                 raise ValueError(f"CoreConfig.{name} must be a multiple of "

@@ -1,4 +1,4 @@
-"""Named core configurations, one per device that the shipped models are sized for."""
+"""Named core configurations: one for each device of the shipped models, two for released models."""
 
 from collections.abc import Callable
 
@@ -17,6 +17,15 @@ PRESETS = {
     "ecp5-85f": CoreConfig(lanes=40, elements=4, vector_depth=2048, state_depth=1024, max_rows=256,
                            max_fan_in=600, memory_beats=11 * 1024, bank_beats=2048,
                            tree_levels=1),
+    # MMfreeLM-370M in 128 MB of DDR memory off the chip, 16 bytes a beat
+    "ddr-n16": CoreConfig(lanes=16, elements=4, vector_depth=4096, state_depth=24 * 1024,
+                          max_rows=4096, max_fan_in=2816, memory_beats=(128 << 20) // 16,
+                          bank_beats=0, tree_levels=1),
+    # MMfreeLM-1.3B and 2.7B in 1 GB: beats of 64 bytes, as a 64-bit DDR4 controller gives them,
+    # also keep their addresses within 24 bits
+    "ddr-n64": CoreConfig(lanes=64, elements=4, vector_depth=10240, state_depth=32 * 2560,
+                          max_rows=8192, max_fan_in=6912, memory_beats=(1 << 30) // 64,
+                          bank_beats=0, tree_levels=1),
 }
 
 #: Core preset of each board.
@@ -27,9 +36,15 @@ MODELS = {"shakespeare-up5k": "icebreaker", "shakespeare-85f": "ulx3s-85f"}
 
 
 def fitting_boards(fits: Callable[[CoreConfig], bool]) -> str:
-    """Which boards have a core that ``fits``, as the end of a sentence that refuses another."""
+    """Which boards have a core that ``fits``, as the end of a sentence that refuses another.
+
+    Without such a board, cores that have none are named.
+    """
     fitting = [board for board, preset in BOARDS.items() if fits(PRESETS[preset])]
-    return f"it would fit {' or '.join(fitting)}" if fitting else "it fits no board"
+    if fitting:
+        return f"it would fit {' or '.join(fitting)}"
+    cores = [name for name, core in PRESETS.items() if name not in BOARDS.values() and fits(core)]
+    return f"it fits no board{', but the core ' + ' or '.join(cores) if cores else ''}"
 
 
 def core_preset(name: str) -> CoreConfig:

@@ -138,3 +138,12 @@ def test_initial_contents_of_single_port_memory_are_refused():
     with pytest.raises(ValueError, match=r"^OnChipMemory init must be zero in single-port RAM, "
                                          r"which only the host port can write$"):
         OnChipMemory(CONFIGS["single port"], [1])
+
+
+def test_a_memory_off_the_chip_has_no_banks():
+    with pytest.raises(ValueError, match=r"^OnChipMemory needs a core with bank_beats, but this "
+                                         r"has its image memory of 256 beats off the chip$"):
+        OnChipMemory(CoreConfig(memory_beats=256, bank_beats=0))
+    with pytest.raises(ValueError, match=r"^CoreConfig\.single_port_beats must be 0 with an image "
+                                         r"memory off the chip \(bank_beats=0\), not 4$"):
+        CoreConfig(memory_beats=256, bank_beats=0, single_port_beats=4)

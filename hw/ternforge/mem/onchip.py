@@ -86,6 +86,9 @@ class OnChipMemory(wiring.Component):
     write: data.View
 
     def __init__(self, config: CoreConfig, init: Sequence[int] = ()):
+        if not config.bank_beats:
+            raise ValueError("OnChipMemory needs a core with bank_beats, but this has its image "
+                             f"memory of {config.memory_beats} beats off the chip")
         if any(init[:config.single_port_beats]):
             raise ValueError("OnChipMemory init must be zero in single-port RAM, which only the "
                              "host port can write")
