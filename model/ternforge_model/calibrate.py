@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from .bounded import bounded_maxima
 from .floatpass import FloatPass
 from .skeleton import Skeleton
 
@@ -36,6 +37,8 @@ def calibrate(
     Uniformly random tokens follow any text, for prompts unlike it. Values beyond the maxima have
     the head room of ``formats.HEADROOM``; what exceeds that as well clips and is counted.
 
+    A model whose weights are too many to keep is read few times: see :mod:`.bounded`.
+
     Parameters
     ----------
     skeleton : Skeleton
@@ -44,8 +47,10 @@ def calibrate(
         Tokens of a calibration text; of a long one, :func:`windows` are read. None lets the model
         sample: that is text of the kind it will see, and needs no file.
     progress : callable or None
-        Called with (passes done, passes in all).
+        Called with (parts done, parts in all).
     """
+    if skeleton.lazy:
+        return bounded_maxima(skeleton, text_ids, progress)
     run = FloatPass(skeleton)
     rng = np.random.default_rng(SEED)
     vocab = len(skeleton.embedding)

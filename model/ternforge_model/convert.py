@@ -15,6 +15,7 @@ from ternforge.numerics import (
     VECTOR_BITS,
 )
 
+from .bounded import bounded_tokens
 from .calibrate import Maxima, calibrate
 from .config import ModelConfig
 from .formats import (
@@ -129,7 +130,7 @@ class _Converter:
             self.fraction[target] = out
         nonlinear = op.function in _NONLINEAR or op.function is Function.OUTPUT_GATE
         return Matvec(
-            name=op.name, layer=op.layer, function=op.function, trits=op.trits, scale=scale,
+            name=op.name, layer=op.layer, function=op.function, trits=op.matrix, scale=scale,
             bounded=op.bounded, store=op.function is Function.LOGITS and op.dst is not None,
             activation_shift=SIGMOID_INPUT_FRACTION - argument if nonlinear else 0, shift=shift,
             operand=op.operand, state=op.state, dst=op.dst)
@@ -184,6 +185,7 @@ def convert(
     text_ids: Sequence[int] | np.ndarray | None = None,
     *,
     name: str = "model",
+    lazy: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Program:
     """Convert a checkpoint to the integer program.
@@ -199,13 +201,18 @@ def convert(
         checkpoint alone.
     name : str
         Name of the model, for reports.
+    lazy : bool or None
+        Whether the matrices stay in ``tensors`` and each is read when it is used; None: only if
+        they are too many to keep, see :func:`~.skeleton.skeleton`.
     progress : callable or None
-        Called with (passes done, passes in all) of the calibration.
+        Called with (parts done, parts in all) of the calibration.
 
     Raises
     ------
     ValueError
         A tensor is missing, has another shape or is not finite.
     """
-    source = skeleton(config, tensors)
-    return program_from_skeleton(source, calibrate(source, text_ids, progress), name=name)
+    source = skeleton(config, tensors, lazy)
+    largest = calibrate(source, text_ids, progress)
+    program = program_from_skeleton(source, largest, name=name)
+    return replace(program, calibration=bounded_tokens(text_ids)) if source.lazy else program

@@ -13,6 +13,7 @@ from ternforge.isa import Function, SumOf
 
 from .formats import code_error
 from .skeleton import Bound, Linear, Norm, Skeleton
+from .ternary import row_blocks
 
 __all__ = ["FloatPass"]
 
@@ -51,7 +52,7 @@ class FloatPass:
         self._observe = observe or (lambda op, kind, value: None)
         self.largest: dict[tuple[str, str], float] = {}
         self._weights = {op.name: np.ascontiguousarray(op.trits.T).astype(np.float32)
-                         for op in skeleton.ops if isinstance(op, Linear)}
+                         for op in skeleton.ops if isinstance(op, Linear) and not skeleton.lazy}
 
     def _note(self, op: str, kind: str, value: np.ndarray) -> np.ndarray:
         key = (op, kind)
@@ -64,7 +65,7 @@ class FloatPass:
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Logits float64 ``[B, T, V]`` and state for tokens int64 ``[B, T]``."""
         v: dict[str, np.ndarray] = {"x": self._note("embeddings", "out",
-                                                    self.skeleton.embedding[ids])}
+                                                    self.skeleton.embedding[ids].astype(float))}
         state, h = dict(state or {}), np.zeros(0)
         codes = root = step = np.zeros(0)
         logits = np.zeros(0)
@@ -85,7 +86,7 @@ class FloatPass:
                     step = top / (127 * root)
                     self._observe(op.name, "codes", codes)
                 continue
-            acc = (codes @ self._weights[op.name]).astype(np.float64)
+            acc = self._dot(op, codes)
             scaled = op.scaled or op.function is Function.LOGITS
             y = self._note(op.name, "y", acc * (op.size * step) if scaled else acc)
             if op.function is Function.LOGITS:
@@ -100,6 +101,16 @@ class FloatPass:
                 assert op.dst is not None
                 v[op.dst] = self._note(op.name, "out", self._rows(op, y, v, h))
         return logits, state
+
+    def _dot(self, op: Linear, codes: np.ndarray) -> np.ndarray:
+        """Exact dot products, float64; weights that are not kept are read, and widened in parts."""
+        if op.name in self._weights:
+            return (codes @ self._weights[op.name]).astype(np.float64)
+        trits = op.trits
+        acc = np.empty((*codes.shape[:-1], len(trits)))
+        for rows in row_blocks(trits.shape):
+            acc[..., rows] = codes @ trits[rows].T.astype(np.float32)
+        return acc
 
     @staticmethod
     def _rows(op: Linear, y: np.ndarray, v: dict[str, np.ndarray], h: np.ndarray) -> np.ndarray:

@@ -18,7 +18,9 @@ import numpy as np
 from ternforge.isa import Function, SumOf
 from ternforge.numerics import VECTOR_BITS
 
-__all__ = ["Load", "Matvec", "Op", "Program", "Quantise", "unscaled_fits"]
+from .ternary import StoredTrits, TernaryMatrix
+
+__all__ = ["Digest", "Load", "Matvec", "Op", "Program", "Quantise", "unscaled_fits"]
 
 #: Longest quantised vector whose dot product always fits the 16 bits of an unscaled row.
 UNSCALED_FAN_IN = 32767 // 127
@@ -93,7 +95,8 @@ class Matvec:
     name: str  #: tensor, such as ``layers.0.attn.f_proj`` or ``layers.1.mlp.gate_proj.up``
     layer: int | None  #: None outside the layers
     function: Function | int  #: epilogue
-    trits: np.ndarray  #: int8 in -1..1, shape ``[rows, K]``
+    #: int8 in -1..1, shape ``[rows, K]``; made of a TernaryMatrix, each access reads it
+    trits: StoredTrits = StoredTrits()
     scale: tuple[int, int] | None = None  #: mantissa, exponent; None: unscaled
     bounded: bool = False  #: FORGET: blend with the bounds in ``operand``
     store: bool = False  #: LOGITS: write the accumulators to ``dst``
@@ -104,9 +107,10 @@ class Matvec:
     dst: str | None = None  #: vector
 
     def __post_init__(self):
-        _require(self, "int8 trits of two dimensions",
-                 self.trits.dtype == np.int8 and self.trits.ndim == 2 and self.trits.size > 0)
-        _require(self, "trits in -1..1", abs(int(self.trits.min())) <= 1 >= self.trits.max())
+        if not isinstance(trits := self.stored, TernaryMatrix):
+            _require(self, "int8 trits of two dimensions",
+                     trits.dtype == np.int8 and trits.ndim == 2 and trits.size > 0)
+            _require(self, "trits in -1..1", abs(int(trits.min())) <= 1 >= trits.max())
         _require(self, "an activation_shift in 0..7", 0 <= self.activation_shift <= 7)
         _require(self, "a shift in 0..15", 0 <= self.shift <= 15)
         if self.scale is not None:
@@ -127,14 +131,19 @@ class Matvec:
                  wants_dst == (self.dst is not None))
 
     @property
+    def stored(self) -> np.ndarray | TernaryMatrix:
+        """The weights as they were given; nothing is read."""
+        return vars(self)["trits"]
+
+    @property
     def rows(self) -> int:
         """Number of outputs."""
-        return self.trits.shape[0]
+        return self.stored.shape[0]
 
     @property
     def fan_in(self) -> int:
         """Number of inputs K."""
-        return self.trits.shape[1]
+        return self.stored.shape[1]
 
 
 Op = Load | Quantise | Matvec
@@ -160,6 +169,8 @@ class Program:
     embedding_shift: int  #: left shift of a row when it is loaded to ``x``
     logit_scale: float  #: logit = acc * logit_scale * ratio of the last QUANTISE
     formats: dict[str, int] = field(default_factory=dict)  #: fraction bits by site
+    #: What the formats were chosen by, where that is not the model's own text: tokens by their kind
+    calibration: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
         self.embedding_row(0)
@@ -195,7 +206,7 @@ class Program:
     @property
     def ternary_weights(self) -> int:
         """Number of ternary weights, head included."""
-        return sum(op.trits.size for op in self.ops if isinstance(op, Matvec))
+        return sum(op.rows * op.fan_in for op in self.ops if isinstance(op, Matvec))
 
     def embedding_row(self, token: int) -> Load:
         """The LOAD that starts ``token``: row of the table to ``x``."""
@@ -205,14 +216,31 @@ class Program:
     @cached_property
     def digest(self) -> str:
         """SHA-256 (64 hex digits) of everything that decides the tokens; the name is left out."""
-        h = hashlib.sha256()
-        for op in (self.embedding_row(0), *self.ops):
-            h.update(type(op).__name__.encode())
-            for key, value in vars(op).items():
-                _feed(h, key, value)
+        digest = Digest(self)
+        for op in self.ops:
+            digest.feed(op)
+        return digest.finish()
+
+
+class Digest:
+    """:attr:`Program.digest`, fed op by op, for those who read each op once."""
+
+    def __init__(self, program: Program):
+        self._program = program
+        self._hash = hashlib.sha256()
+        self.feed(program.embedding_row(0))
+
+    def feed(self, op: Op) -> None:
+        """The next op of the program."""
+        self._hash.update(type(op).__name__.encode())
+        for key in vars(op):
+            _feed(self._hash, key, getattr(op, key))
+
+    def finish(self) -> str:
+        """The digest, after the last op."""
         for key in ("embedding", "embedding_shift", "logit_scale", "vectors", "states"):
-            _feed(h, key, getattr(self, key))
-        return h.hexdigest()
+            _feed(self._hash, key, getattr(self._program, key))
+        return self._hash.hexdigest()
 
 
 def _uses(op: Op) -> Iterator[tuple[str, int]]:
@@ -232,7 +260,7 @@ def _feed(h, key: str, value: object) -> None:
     if isinstance(value, np.ndarray):
         text = f"{key}:{value.dtype.str}:{value.shape}"
         h.update(text.encode())
-        h.update(np.ascontiguousarray(value).tobytes())
+        h.update(np.ascontiguousarray(value).data)
     else:
         value = value.name if isinstance(value, Function | SumOf) else value
         h.update(f"{key}={json.dumps(value, sort_keys=True)}".encode())

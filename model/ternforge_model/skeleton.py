@@ -5,6 +5,7 @@ Calibration runs a skeleton in float, conversion gives each of its ops integer f
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from ternforge.isa import Function, SumOf
 from .checkpoint import check_tensors
 from .config import ModelConfig
 from .program import unscaled_fits
+from .ternary import TernaryMatrix, TernarySource
 
-__all__ = ["Bound", "Linear", "Norm", "Skeleton", "merge_norms", "skeleton", "ternarise"]
+__all__ = ["Bound", "Linear", "Norm", "Skeleton", "merge_norms", "skeleton"]
 
-#: Smallest mean magnitude that the weight quantiser divides by (spec section 3.3).
-_FLOOR = np.float32(1e-5)
+#: Most ternary weights of a model that are ternarised at once and kept; more are read one by one.
+KEPT_WEIGHTS = 1 << 25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,13 +52,22 @@ class Linear:
     name: str
     layer: int | None
     function: Function | int
-    trits: np.ndarray  #: int8, ``[rows, K]``
-    size: float  #: a of spec section 3.3
+    matrix: TernaryMatrix  #: ``[rows, K]``
     scaled: bool = True
     bounded: bool = False
     operand: str | None = None
     state: str | None = None
     dst: str | None = None
+
+    @property
+    def trits(self) -> np.ndarray:
+        """Weights, int8, ``[rows, K]``; of a large model each access reads them."""
+        return np.asarray(self.matrix)
+
+    @property
+    def size(self) -> float:
+        """Size a of spec section 3.3."""
+        return self.matrix.magnitude
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,16 +77,12 @@ class Skeleton:
     ops: tuple[Bound | Norm | Linear, ...]
     vectors: dict[str, int]  #: elements by vector
     states: dict[str, int]  #: elements by recurrent state
-    embedding: np.ndarray  #: float64, ``[V, d]``
+    embedding: np.ndarray  #: float32, ``[V, d]``
 
-
-def ternarise(weight: np.ndarray) -> tuple[np.ndarray, float]:
-    """Trits (int8) and size a of one matrix, in float32 (spec section 3.3)."""
-    weight = np.asarray(weight, np.float32)
-    # The mean is the one sum of many terms here: float64, so that it does not depend on its order.
-    size = np.maximum(np.float32(np.abs(weight).mean(dtype=np.float64)), _FLOOR)
-    trits = np.clip(np.rint(weight * (np.float32(1) / size)), -1, 1)
-    return trits.astype(np.int8), float(size)
+    @property
+    def lazy(self) -> bool:
+        """Whether its matrices are read one by one, because they are too many to keep."""
+        return any(isinstance(op, Linear) and op.matrix.lazy for op in self.ops)
 
 
 def merge_norms(
@@ -130,13 +137,24 @@ def _whole(part: str) -> str:
 class _Builder:
     """Walks the layers in the order of the contract."""
 
-    def __init__(self, config: ModelConfig, tensors: Mapping[str, np.ndarray]):
+    def __init__(self, config: ModelConfig, tensors: Mapping[str, np.ndarray], lazy: bool):
         self.config = config
         self.tensors = tensors
+        self.shapes = config.tensor_shapes()
+        self.source = TernarySource(tensors, None if lazy else _matrices(config))
         self.ops: list[Bound | Norm | Linear] = []
 
     def tensor(self, name: str) -> np.ndarray:
         return np.asarray(self.tensors[name], np.float64)
+
+    def matrix(self, part: str) -> TernaryMatrix:
+        """A matrix by name, or the half of one."""
+        name = f"{'' if part == 'lm_head' else 'model.'}{_whole(part)}.weight"
+        rows, columns = self.shapes[name]
+        half = self.config.mlp_width
+        taken = (slice(half) if part.endswith(".gate") else
+                 slice(half, rows) if part.endswith(".up") else slice(rows))
+        return TernaryMatrix(self.source, name, (rows, columns), taken)
 
     def group(self, name: str, layer: int | None, src: str, dst: str, outer: str | None,
               linears: list[Linear], before: Bound | None = None) -> None:
@@ -158,23 +176,15 @@ class _Builder:
                 self.ops.append(by_name[reader])
 
     def layer(self, n: int) -> None:
-        at, state, mlp = f"layers.{n}", f"h{n}", self.config.mlp_width
+        at, state = f"layers.{n}", f"h{n}"
         bound = None
         if self.config.use_lower_bound and n > 0:
             bound = Bound(name=f"{at}.attn.lower_bound", layer=n, dst="f",
                           values=self.bounds()[n])
-        parts = {k: ternarise(self.tensors[f"model.{at}.{k}.weight"]) for k in (
-            "attn.f_proj", "attn.i_proj", "attn.g_proj", "attn.o_proj", "mlp.gate_proj",
-            "mlp.down_proj")}
 
         def linear(part: str, function: Function | int, **fields) -> Linear:
-            trits, size = parts[_whole(part)]
-            if part.endswith(".gate"):
-                trits = trits[:mlp]
-            elif part.endswith(".up"):
-                trits = trits[mlp:]
-            return Linear(name=f"{at}.{part}", layer=n, function=function, trits=trits, size=size,
-                          **fields)
+            return Linear(name=f"{at}.{part}", layer=n, function=function,
+                          matrix=self.matrix(f"{at}.{part}"), **fields)
 
         # g and the value rows of the MLP reach nothing but a scale-free product.
         raw = not unscaled_fits(self.config.hidden_size)
@@ -201,16 +211,32 @@ class _Builder:
         return np.maximum(np.cumsum(share, 0) - share[0], 0)
 
     def head(self, store: bool) -> None:
-        trits, size = ternarise(self.tensors["lm_head.weight"])
         self.group("norm", None, "x", "v", "norm", [
-            Linear(name="lm_head", layer=None, function=Function.LOGITS, trits=trits, size=size,
-                   scaled=False, dst="logits" if store else None)])
+            Linear(name="lm_head", layer=None, function=Function.LOGITS,
+                   matrix=self.matrix("lm_head"), scaled=False, dst="logits" if store else None)])
 
 
-def skeleton(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> Skeleton:
-    """Order, merge and ternarise a checkpoint.
+def _matrices(config: ModelConfig) -> dict[str, int]:
+    """Weights by name of each ternary matrix."""
+    return {name: prod(shape) for name, shape in config.tensor_shapes().items()
+            if name.endswith(("_proj.weight", "lm_head.weight"))}
+
+
+def skeleton(config: ModelConfig, tensors: Mapping[str, np.ndarray],
+             lazy: bool | None = None) -> Skeleton:
+    """Order and merge a checkpoint; ternarise its matrices now or when each is read.
 
     The logits are stored where they fit the room that the MLP's vector takes anyway.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Shape.
+    tensors : mapping
+        Float arrays by name.
+    lazy : bool or None
+        Read each matrix from ``tensors`` whenever it is used, one at a time. None: only if they
+        have more than KEPT_WEIGHTS weights.
 
     Raises
     ------
@@ -220,7 +246,9 @@ def skeleton(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> Skeleton
     check_tensors(config, tensors)
     d, e, m = config.hidden_size, config.mixer_width, config.mlp_width
     store = config.vocab_size <= max(d, m)
-    builder = _Builder(config, tensors)
+    if lazy is None:
+        lazy = sum(_matrices(config).values()) > KEPT_WEIGHTS
+    builder = _Builder(config, tensors, lazy)
     for n in range(config.num_hidden_layers):
         builder.layer(n)
     builder.head(store)
@@ -229,4 +257,4 @@ def skeleton(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> Skeleton
         vectors["logits"] = config.vocab_size
     return Skeleton(ops=tuple(builder.ops), vectors=vectors,
                     states={f"h{n}": e for n in range(config.num_hidden_layers)},
-                    embedding=builder.tensor("model.embeddings.weight"))
+                    embedding=np.asarray(tensors["model.embeddings.weight"], np.float32))

@@ -9,7 +9,8 @@ from ternforge_model.convert import convert, program_from_skeleton
 from ternforge_model.floatpass import FloatPass
 from ternforge_model.integer import SITES, IntegerModel
 from ternforge_model.program import Load, Matvec, Quantise
-from ternforge_model.skeleton import merge_norms, skeleton, ternarise
+from ternforge_model.skeleton import merge_norms, skeleton
+from ternforge_model.ternary import ternarise
 from ternforge_model.toy import random_checkpoint
 
 TOYS = {
