@@ -107,10 +107,11 @@ class FloatPass:
         if op.name in self._weights:
             return (codes @ self._weights[op.name]).astype(np.float64)
         trits = op.trits
-        acc = np.empty((*codes.shape[:-1], len(trits)))
+        flat = codes.reshape(-1, codes.shape[-1])
+        acc = np.empty((len(flat), len(trits)))
         for rows in row_blocks(trits.shape):
-            acc[..., rows] = codes @ trits[rows].T.astype(np.float32)
-        return acc
+            acc[:, rows] = flat @ trits[rows].astype(np.float32).T
+        return acc.reshape(*codes.shape[:-1], len(trits))
 
     @staticmethod
     def _rows(op: Linear, y: np.ndarray, v: dict[str, np.ndarray], h: np.ndarray) -> np.ndarray:
