@@ -8,7 +8,8 @@ from ternforge.errors import UserError
 from ternforge.isa import Function
 from ternforge_model.program import Matvec, Op, Program, Quantise
 
-__all__ = ["MIN_ROWS", "RESIDUAL_VECTOR", "Allocation", "FitError", "allocate", "live_ranges"]
+__all__ = ["MIN_ROWS", "RESIDUAL_VECTOR", "Allocation", "FitError", "allocate", "live_ranges",
+           "row_parts"]
 
 #: Fewest rows of a MATVEC packet.
 MIN_ROWS = 8
@@ -104,11 +105,18 @@ def _stack(lengths: Mapping[str, int]) -> dict[str, int]:
     return addresses
 
 
+def row_parts(rows: int, most: int) -> list[slice]:
+    """Parts of a matrix of several tiles for ``most`` accumulators, as few and equal as can be."""
+    count = -(-rows // most)
+    return [slice(rows * k // count, rows * (k + 1) // count) for k in range(count)]
+
+
 def allocate(program: Program, core: CoreConfig) -> Allocation:
     """Place vectors and states, and check every limit of ``core`` except the image memory.
 
     Vectors that never live at the same time share memory; addresses are multiples of
-    ``core.elements``. States stand one after the other in the order of the layers.
+    ``core.elements``. A matrix of several tiles with more rows than the core has accumulators takes
+    several packets. States stand one after the other in the order of the layers.
 
     Raises
     ------
@@ -128,7 +136,10 @@ def allocate(program: Program, core: CoreConfig) -> Allocation:
                 raise FitError(f"matrix {op.name!r} of model {program.name!r} must have at least "
                                f"{MIN_ROWS} rows, not {op.rows}")
             if op.fan_in > core.tile:
-                accumulators = max(accumulators, (op.name, op.rows), key=lambda item: item[1])
+                parts = row_parts(op.rows, core.max_rows)
+                need = max(MIN_ROWS if part.stop - part.start < MIN_ROWS else part.stop - part.start
+                           for part in parts)
+                accumulators = max(accumulators, (op.name, need), key=lambda item: item[1])
     vectors, states = _place(program, elements), _stack(program.states)
     needs = {
         "vector_depth": max(vectors[name] + -(-length // elements) * elements

@@ -20,13 +20,13 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ternforge import isa
 from ternforge.config import CoreConfig
 from ternforge.isa import Function, Opcode
 from ternforge.output import write_bytes
@@ -40,17 +40,14 @@ from .container import (
     ImageError,
     Section,
     check_crc,
-    dump_json,
     load_json,
-    pack_table,
     parse_table,
 )
+from .imagewriter import ImageWriter, directory_beats, row_beats
 from .packet import (
-    HEADER_BYTES,
     Beats,
     Packet,
     header_beats,
-    pack_header,
     parse,
     parse_header,
     parse_rows,
@@ -172,7 +169,7 @@ class Image:
     @cached_property
     def embedding_beats(self) -> Beats:
         """The embedding section as beats."""
-        return np.concatenate([row.payload_beats(self.lanes) for row in self.embedding])
+        return np.concatenate(list(row_beats(self.embedding[0], self.table, self.lanes)))
 
     @cached_property
     def program_beats(self) -> Beats:
@@ -182,44 +179,30 @@ class Image:
     @property
     def directory_beats(self) -> Beats:
         """The directory section as beats."""
-        start = 2 * header_beats(self.lanes) + len(self.program_beats)
-        head = pack_header(_pack_directory({
-            "magic": isa.MAGIC, "vocab_size": self.vocab_size, "embedding": start,
-            "stride": self.stride,
-        }), self.lanes)
-        return np.concatenate([head, self.embedding[0].header_beats(self.lanes)])
+        return directory_beats(self.embedding[0], self.vocab_size, len(self.program_beats),
+                               self.lanes)
 
     def memory(self) -> Beats:
         """The image memory as the hardware sees it: linear beats, ``uint8 [beats, lanes]``."""
         return np.concatenate([self.directory_beats, self.program_beats, self.embedding_beats])
 
-    def _contents(self) -> dict[str, bytes]:
-        return {"directory": self.directory_beats.tobytes(),
-                "program": self.program_beats.tobytes(),
-                "embedding": self.embedding_beats.tobytes(),
-                "tokenizer": dump_json(self.tokenizer), "metadata": dump_json(self.metadata)}
+    def save(self, file: BinaryIO) -> list[Section]:
+        """Write to an empty, seekable binary file; returns the sections in file order."""
+        writer = ImageWriter(file, self.lanes, self.elements)
+        writer.program(self.program)
+        writer.embedding(self.embedding[0], self.table)
+        return writer.finish(model=self.model, model_hash=self.model_hash,
+                             tokenizer=self.tokenizer, metadata=self.metadata)
 
     def sections(self) -> list[Section]:
         """The sections in file order."""
-        counts = {"embedding": self.vocab_size, "program": len(self.program)}
-        sections, offset = [], HEADER_LENGTH
-        for name, content in self._contents().items():
-            beats = len(content) // self.lanes if name in SECTIONS[:3] else 0
-            sections.append(Section(name=name, offset=offset, length=len(content),
-                                    crc=zlib.crc32(content), packets=counts.get(name, 0),
-                                    beats=beats))
-            offset += len(content)
-        return sections
+        return self.save(BytesIO())
 
     def to_bytes(self) -> bytes:
         """The file; the same bytes for the same image, always."""
-        sections = self.sections()
-        header = pack_table({
-            "lanes": self.lanes, "elements": self.elements, "model": self.model,
-            "hash": self.model_hash,
-            "counts": (self.vocab_size, len(self.program), sum(s.beats for s in sections)),
-        }, sections)
-        return header + b"".join(self._contents().values())
+        buffer = BytesIO()
+        self.save(buffer)
+        return buffer.getvalue()
 
     def write(self, path: str | Path) -> Path:
         """Write the file whole or not at all; returns ``path``."""
@@ -328,17 +311,6 @@ class Image:
             if need > have:
                 return f"needs {what}={need}, {need - have} more than the core's {have}"
         return None
-
-
-def _pack_directory(values: dict[str, int]) -> int:
-    word = 0
-    for name, layout in isa.DIRECTORY:
-        value = values.get(name, 0)
-        if value not in range(1 << layout.width):
-            raise ValueError(f"directory field {name} must fit in {layout.width} bits, not {value}")
-        word |= value << layout.offset
-    assert word < 1 << 8 * HEADER_BYTES
-    return word
 
 
 def read(path: str | Path, core: CoreConfig | None = None) -> Image:

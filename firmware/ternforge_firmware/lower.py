@@ -4,32 +4,35 @@ The metadata section holds what the packets alone do not say:
 
 ``packets``
     For each packet but END: ``name`` and ``layer`` of its op, and the vectors or the state that
-    its addresses stand for (``src``, ``dst``, ``operand``, ``state``).
+    its addresses stand for (``src``, ``dst``, ``operand``, ``state``). Packets that follow each
+    other with the same name are parts of the rows of one matrix.
 ``vectors``, ``states``
     ``name``, ``length`` and ``address`` of each.
 ``logit_scale``, ``formats``
-    As in :class:`ternforge_model.program.Program`.
+    As in :class:`ternforge_model.program.Program`, and ``calibration`` where it is not empty.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
 from ternforge.config import CoreConfig
 from ternforge.isa import Function, Opcode, SumOf
 from ternforge.presets import core_preset, fitting_boards
-from ternforge_model.program import Load, Matvec, Op, Program, Quantise
+from ternforge_model.program import Digest, Load, Matvec, Op, Program, Quantise
 
 from . import pack, packet
-from .allocate import RESIDUAL_VECTOR, Allocation, FitError, allocate
+from .allocate import RESIDUAL_VECTOR, Allocation, FitError, allocate, row_parts
 from .image import Image, ImageError, PacketSource
+from .imagewriter import ImageWriter
 from .packet import Packet
 
-__all__ = ["HasJson", "described", "lower", "lower_for", "raise_", "raise_op",
-           "telling_metadata"]
+__all__ = ["HasJson", "Layout", "described", "layout_for", "lower", "lower_for", "raise_",
+           "raise_op", "telling_metadata"]
 
 #: Header fields that hold addresses, in the order of a listing.
 ADDRESS_FIELDS = ("src", "operand", "state", "dst")
@@ -43,6 +46,106 @@ class HasJson(Protocol):
         ...
 
 
+class Layout:
+    """A program laid out for a core: addresses and sizes; weights are read packet by packet.
+
+    Parameters
+    ----------
+    program : Program
+        What to lay out. Of a large one, each matrix is read once.
+    core : CoreConfig
+        What for.
+
+    Attributes
+    ----------
+    beats : int
+        Size of the image memory that it takes.
+
+    Raises
+    ------
+    FitError
+        If the core is too small; says what for, and by how much.
+    """
+
+    def __init__(self, program: Program, core: CoreConfig):
+        self.program, self.core = program, core
+        self.allocation = allocate(program, core)
+        head = packet.header_beats(core.lanes)
+        body = head + sum(self._beats(op) for op in program.ops)  # END is a header
+        stride = self._beats(program.embedding_row(0)) - head
+        self.beats = 2 * head + body + program.vocab_size * stride
+        if self.beats > core.memory_beats:
+            raise FitError(f"model {program.name!r} does not fit the core: its image needs "
+                           f"memory_beats={self.beats}, {self.beats - core.memory_beats} more than "
+                           f"its {core.memory_beats}")
+
+    def parts(self, op: Op) -> list[slice]:
+        """Rows of each packet of ``op``."""
+        if not isinstance(op, Matvec):
+            return [slice(0)]
+        several = op.fan_in > self.core.tile
+        return row_parts(op.rows, self.core.max_rows if several else op.rows)
+
+    def _beats(self, op: Op) -> int:
+        lanes = self.core.lanes
+        head = packet.header_beats(lanes)
+        if isinstance(op, Matvec):
+            return len(self.parts(op)) * head + op.rows * pack.tiles(op.fan_in, lanes)
+        wide = not isinstance(op, Load) or op.wide
+        code, count = ((Opcode.LOAD, op.values.size) if isinstance(op, Load) else
+                       (Opcode.QUANTISE, op.weights.size))
+        return head + packet.payload_beats(code, {"wide": wide, "count": count}, lanes)
+
+    @property
+    def row(self) -> Packet:
+        """The LOAD packet of the first token."""
+        return _lower(self.program.embedding_row(0), self.allocation, self.core)
+
+    def packets(self, digest: Digest) -> Iterator[Packet]:
+        """The packets of a token, END last; ``digest`` is fed with each op on the way."""
+        for op in self.program.ops:
+            read = replace(op) if isinstance(op, Matvec) else op  # its weights are read here
+            digest.feed(read)
+            whole = _lower(read, self.allocation, self.core)
+            yield from packet.split_rows(whole, self.parts(op), self.core.lanes)
+        yield Packet(Opcode.END)
+
+    def metadata(self) -> dict[str, Any]:
+        """What the packets alone do not say; see the module's description."""
+        program, places = self.program, self.allocation
+        return {
+            "packets": [_describe(op) for op in program.ops for _ in self.parts(op)],
+            "vectors": [{"name": name, "length": length, "address": places.vectors[name]}
+                        for name, length in program.vectors.items()],
+            "states": [{"name": name, "length": length, "address": places.states[name]}
+                       for name, length in program.states.items()],
+            "logit_scale": program.logit_scale,
+            "formats": dict(program.formats),
+            **({"calibration": dict(program.calibration)} if program.calibration else {}),
+        }
+
+    def save(self, file: BinaryIO, tokenizer: HasJson | Mapping[str, Any] | None = None,
+             progress: Callable[[int, int], object] = lambda done, total: None) -> None:
+        """Write the image to an empty, seekable file; one matrix at a time is in memory.
+
+        ``progress`` is called with (packets done, packets in all).
+        """
+        digest = Digest(self.program)
+        metadata = self.metadata()
+        total = len(metadata["packets"]) + 1
+
+        def watched() -> Iterator[Packet]:
+            for done, item in enumerate(self.packets(digest), start=1):
+                yield item
+                progress(done, total)
+
+        writer = ImageWriter(file, self.core.lanes, self.core.elements)
+        writer.program(watched())
+        writer.embedding(self.row, self.program.embedding)
+        writer.finish(model=self.program.name, model_hash=digest.finish(),
+                      tokenizer=_tokenizer(tokenizer), metadata=metadata)
+
+
 def lower(program: Program, core: CoreConfig,
           tokenizer: HasJson | Mapping[str, Any] | None = None) -> Image:
     """Lay out ``program`` for ``core``: allocate, pack, and describe.
@@ -52,29 +155,32 @@ def lower(program: Program, core: CoreConfig,
     FitError
         If the core is too small; says what for, and by how much.
     """
-    allocation = allocate(program, core)
-    embedding = tuple(_lower(program.embedding_row(token), allocation, core)
+    layout = Layout(program, core)
+    digest = Digest(program)
+    packets = tuple(layout.packets(digest))
+    embedding = tuple(_lower(program.embedding_row(token), layout.allocation, core)
                       for token in range(program.vocab_size))
-    body = tuple(_lower(op, allocation, core) for op in program.ops)
-    metadata = {
-        "packets": [_describe(op) for op in program.ops],
-        "vectors": [{"name": name, "length": length, "address": allocation.vectors[name]}
-                    for name, length in program.vectors.items()],
-        "states": [{"name": name, "length": length, "address": allocation.states[name]}
-                   for name, length in program.states.items()],
-        "logit_scale": program.logit_scale,
-        "formats": dict(program.formats),
-    }
-    image = Image(model=program.name, model_hash=program.digest, lanes=core.lanes,
-                  elements=core.elements, embedding=embedding,
-                  program=(*body, Packet(Opcode.END)), tokenizer=_tokenizer(tokenizer),
-                  metadata=metadata)
-    beats = len(image.memory())
-    if beats > core.memory_beats:
-        raise FitError(f"model {program.name!r} does not fit the core: its image needs "
-                       f"memory_beats={beats}, {beats - core.memory_beats} more than its "
-                       f"{core.memory_beats}")
-    return image
+    return Image(model=program.name, model_hash=digest.finish(), lanes=core.lanes,
+                 elements=core.elements, embedding=embedding, program=packets,
+                 tokenizer=_tokenizer(tokenizer), metadata=layout.metadata())
+
+
+def layout_for(program: Program, preset: str) -> Layout:
+    """:class:`Layout` for a core preset or a board, by name.
+
+    Raises
+    ------
+    UserError
+        If there is no such preset.
+    FitError
+        If the core is too small; says what for, by how much, and which board would do.
+    """
+    core = core_preset(preset)
+    try:
+        return Layout(program, core)
+    except FitError as error:
+        hint = fitting_boards(lambda other: other != core and _fits(program, other))
+        raise FitError(f"{error} ({preset}); {hint}") from None
 
 
 def lower_for(program: Program, preset: str,
@@ -88,17 +194,12 @@ def lower_for(program: Program, preset: str,
     FitError
         If the core is too small; says what for, by how much, and which board would do.
     """
-    core = core_preset(preset)
-    try:
-        return lower(program, core, tokenizer)
-    except FitError as error:
-        hint = fitting_boards(lambda other: other != core and _fits(program, other))
-        raise FitError(f"{error} ({preset}); {hint}") from None
+    return lower(program, layout_for(program, preset).core, tokenizer)
 
 
 def _fits(program: Program, core: CoreConfig) -> bool:
     try:
-        lower(program, core)
+        Layout(program, core)
     except FitError:
         return False
     return True
@@ -193,11 +294,14 @@ def _raise(image: Image) -> Program:
                    vectors={entry["name"]: entry["length"] for entry in meta["vectors"]},
                    states={entry["name"]: entry["length"] for entry in meta["states"]},
                    embedding=image.table, embedding_shift=image.row_fields["shift"],
-                   logit_scale=meta["logit_scale"], formats=dict(meta["formats"]))
+                   logit_scale=meta["logit_scale"], formats=dict(meta["formats"]),
+                   calibration=dict(meta.get("calibration", {})))
 
 
 def described(source: PacketSource) -> Iterator[tuple[Mapping[str, Any], Packet, int]]:
-    """Each packet but END with its entry in the metadata and the fan-in of its matrix.
+    """Each op's packet with its entry in the metadata and the fan-in of its matrix.
+
+    Packets that follow each other with the same name are parts of one matrix, and come joined.
 
     Raises
     ------
@@ -207,15 +311,21 @@ def described(source: PacketSource) -> Iterator[tuple[Mapping[str, Any], Packet,
     vectors = {entry["name"]: entry for entry in source.metadata["vectors"]}
     states = {entry["name"]: entry for entry in source.metadata["states"]}
     entries = source.metadata["packets"]
-    fan_in = number = 0
-    for number, item in enumerate(source.program):
-        if item.op is Opcode.END or number >= len(entries):
+    fan_in = number = count = 0
+    parts: list[Packet] = []  # packets of one op
+    entry: Mapping[str, Any] = {}
+    for count, item in enumerate(source.program):
+        if item.op is Opcode.END or count >= len(entries):
             continue
-        entry = entries[number]
+        if parts and entries[count]["name"] != entry["name"]:
+            yield entry, join_parts(parts, entry), fan_in
+            parts = []
+        if not parts:
+            entry, number = entries[count], count
         for key in ADDRESS_FIELDS:
             known = states if key == "state" else vectors
             address = known[entry[key]]["address"] if key in entry else 0
-            if item.fields.get(key, 0) != address:
+            if not parts and item.fields.get(key, 0) != address:
                 raise ValueError(f"{key} of packet {number} must be {address}, not "
                                  f"{item.fields.get(key, 0)}")
         if item.op is Opcode.QUANTISE and item.fields["codes"]:
@@ -224,13 +334,23 @@ def described(source: PacketSource) -> Iterator[tuple[Mapping[str, Any], Packet,
             length = fan_in if item.op is Opcode.MATVEC else item.fields["count"]
             need = pack.tiles(length, source.lanes)
             if item.fields["tiles"] != need:
-                raise ValueError(f"tiles of packet {number} must be {need}, not "
+                raise ValueError(f"tiles of packet {count} must be {need}, not "
                                  f"{item.fields['tiles']}")
-        yield entry, item, fan_in
+        parts.append(item)
+    if parts:
+        yield entry, join_parts(parts, entry), fan_in
     if source.row_fields["dst"] != vectors[RESIDUAL_VECTOR]["address"]:
         raise ValueError(f"embedding rows must load {RESIDUAL_VECTOR!r}")
-    if len(entries) != number:
-        raise ValueError(f"{number} packets must have as many entries, not {len(entries)}")
+    if len(entries) != count:
+        raise ValueError(f"{count} packets must have as many entries, not {len(entries)}")
+
+
+def join_parts(parts: Sequence[Packet], entry: Mapping[str, Any]) -> Packet:
+    """The packets of the op that ``entry`` describes as one."""
+    try:
+        return packet.join_rows(parts)
+    except ValueError as error:
+        raise ValueError(f"packets of {entry['name']!r}: {error}") from None
 
 
 def raise_op(entry: Mapping[str, Any], item: Packet, fan_in: int) -> Op:

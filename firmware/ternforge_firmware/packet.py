@@ -1,6 +1,6 @@
 """Packets as bytes: a header of :mod:`ternforge.isa`, then constants or weights, in whole beats."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,8 @@ from ternforge import isa
 from ternforge.isa import Function, Opcode, SumOf
 
 __all__ = ["FIELD_ENUMS", "HEADER_BYTES", "Beats", "Packet", "constant_bits", "header_beats",
-           "load", "matvec", "pack_header", "parse", "parse_header", "parse_payload", "parse_rows",
-           "payload_beats", "quantise", "vector_fields"]
+           "join_rows", "load", "matvec", "pack_header", "parse", "parse_header", "parse_payload",
+           "parse_rows", "payload_beats", "quantise", "split_rows", "vector_fields"]
 
 HEADER_BYTES = isa.HEADER_BITS // 8
 
@@ -155,6 +155,59 @@ def quantise(constants: NDArray[Any], *, sum_of: SumOf, **fields: int) -> Packet
 def matvec(weights: Beats, *, function: Function, **fields: int) -> Packet:
     """A MATVEC packet of packed weights; ``fields`` are those of the header but ``function``."""
     return Packet(Opcode.MATVEC, {**fields, "function": function.value}, weights)
+
+
+def split_rows(packet: Packet, parts: Sequence[slice], lanes: int) -> list[Packet]:
+    """A MATVEC packet as one for each part of its rows; the inverse of :func:`join_rows`.
+
+    Addresses go on from part to part, and so does the argmax of LOGITS.
+    """
+    if len(parts) == 1:
+        return [packet]
+    fields = packet.fields
+    tiles = packet.payload.reshape(fields["tiles"], fields["rows"], lanes)
+    used = _row_fields(packet)
+    return [Packet(Opcode.MATVEC, {
+        **fields, "rows": part.stop - part.start,
+        **{name: fields[name] + part.start for name in used},
+        "continued": int(fields["function"] == Function.LOGITS.value and part.start > 0),
+    }, tiles[:, part].reshape(-1, lanes)) for part in parts]
+
+
+def join_rows(parts: Sequence[Packet]) -> Packet:
+    """The MATVEC packet that :func:`split_rows` made ``parts`` of.
+
+    Raises
+    ------
+    ValueError
+        If they are not the parts of one packet.
+    """
+    first = parts[0]
+    if len(parts) == 1 and not first.fields.get("continued"):
+        return first
+    rows = 0
+    for part in parts:
+        if part.op is not Opcode.MATVEC:
+            raise ValueError(f"{part.op.name} packets must not be parts of one op")
+        want = {**first.fields, "rows": part.fields["rows"],
+                **{name: first.fields[name] + rows for name in _row_fields(first)},
+                "continued": int(first.fields["function"] == Function.LOGITS.value and rows > 0)}
+        for name, value in want.items():
+            if part.fields[name] != value:
+                raise ValueError(f"{name} of the part from row {rows} on must be {value}, not "
+                                 f"{part.fields[name]}")
+        rows += part.fields["rows"]
+    tiles = [part.payload.reshape(first.fields["tiles"], part.fields["rows"], -1) for part in parts]
+    payload = np.concatenate(tiles, axis=1)
+    return Packet(Opcode.MATVEC, {**first.fields, "rows": rows},
+                  payload.reshape(-1, payload.shape[-1]))
+
+
+def _row_fields(packet: Packet) -> list[str]:
+    """Address fields of a MATVEC that its function uses, one address for each row."""
+    function = Function(packet.fields["function"])
+    state = function in (Function.RECURRENCE, Function.OUTPUT_GATE)
+    return [*vector_fields(packet), *(["state"] if state else [])]
 
 
 def parse_header(beats: Beats, at: int) -> tuple[Opcode, dict[str, int], int]:

@@ -87,6 +87,8 @@ HEADERS = {
         "dst": 16,       # vector address
         "scale_mantissa": 16,  # in [2**15, 2**16) if scaled
         "scale_exponent": 8,   # two's complement
+        "continued": 1,  # LOGITS: the rows go on where those of the packet before ended
+        "state_high": 4,  # bits 19..16 of the state address
     }),
 }
 
@@ -101,9 +103,18 @@ DIRECTORY = data.StructLayout({
 })
 
 
+#: Ends the name of a field that holds the upper bits of another; for software the two are one.
+_HIGH = "_high"
+
+
 def header_fields(op: Opcode) -> dict[str, int]:
     """Names and widths in bits of the fields of ``op``, without ``op`` and ``reserved``."""
-    return {name: field.width for name, field in HEADERS[op] if name not in ("op", "reserved")}
+    fields: dict[str, int] = {}
+    for name, field in HEADERS[op]:
+        if name not in ("op", "reserved"):
+            whole = name.removesuffix(_HIGH)
+            fields[whole] = fields.get(whole, 0) + field.width
+    return fields
 
 
 def encode(op: Opcode, **fields: int) -> int:
@@ -124,8 +135,9 @@ def encode(op: Opcode, **fields: int) -> int:
                              f"{known[name]} bits")
     word = op.value
     for name, field in HEADERS[op]:
-        if name in fields:
-            word |= fields[name] << field.offset
+        if (whole := name.removesuffix(_HIGH)) in fields:
+            value = fields[whole] >> (HEADERS[op][whole].width if whole != name else 0)
+            word |= (value & (1 << field.width) - 1) << field.offset
     return word
 
 
@@ -146,6 +158,9 @@ def decode(word: int) -> tuple[Opcode, dict[str, int]]:
               for name, field in HEADERS[op] if name != "op"}
     if fields.pop("reserved"):
         raise ValueError(f"reserved bits of a {op.name} header must be 0")
+    for name in [name for name in fields if name.endswith(_HIGH)]:
+        whole = name.removesuffix(_HIGH)
+        fields[whole] |= fields.pop(name) << HEADERS[op][whole].width
     return op, fields
 
 

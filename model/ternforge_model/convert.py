@@ -130,7 +130,8 @@ class _Converter:
             self.fraction[target] = out
         nonlinear = op.function in _NONLINEAR or op.function is Function.OUTPUT_GATE
         return Matvec(
-            name=op.name, layer=op.layer, function=op.function, trits=op.matrix, scale=scale,
+            name=op.name, layer=op.layer, function=op.function, scale=scale,
+            trits=op.matrix if op.matrix.lazy else op.trits,
             bounded=op.bounded, store=op.function is Function.LOGITS and op.dst is not None,
             activation_shift=SIGMOID_INPUT_FRACTION - argument if nonlinear else 0, shift=shift,
             operand=op.operand, state=op.state, dst=op.dst)

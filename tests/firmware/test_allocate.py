@@ -5,7 +5,7 @@ import pytest
 
 from ternforge.config import CoreConfig
 from ternforge.isa import Function, SumOf
-from ternforge_firmware.allocate import FitError, allocate, live_ranges
+from ternforge_firmware.allocate import FitError, allocate, live_ranges, row_parts
 from ternforge_model.program import Load, Matvec, Program, Quantise
 from ternforge_model.toy import random_program
 
@@ -113,8 +113,6 @@ def test_vectors_share_memory(program, core):
 @pytest.mark.parametrize(("what", "message"), [
     ("vector_depth", "its vectors need vector_depth=72, 8 more than its 64"),
     ("state_depth", "its recurrent states need state_depth=48, 8 more than its 40"),
-    ("max_rows",
-     "matrix 'layers.0.mlp.down_proj' of several tiles need max_rows=24, 8 more than its 16"),
     ("max_fan_in",
      ("quantised vector 'layers.0.mlp.down_proj.norm' need max_fan_in=48, 8 more than its "
       "40")),
@@ -125,6 +123,21 @@ def test_limits_are_named_with_the_excess(program, core, what, message):
     with pytest.raises(FitError) as error:
         allocate(program, replace(core, **{what: needs[what] - 8}))
     assert str(error.value) == f"model 'toy-3' does not fit the core: {message}"
+
+
+def test_a_matrix_takes_as_few_equal_packets_as_the_accumulators_allow(program, core):
+    assert allocate(program, core).needs["max_rows"] == 24
+    assert allocate(program, replace(core, max_rows=23)).needs["max_rows"] == 12
+    assert [part.stop - part.start for part in row_parts(25, 8)] == [6, 6, 6, 7]
+    assert [part.stop for part in row_parts(32000, 4096)][-1] == 32000
+
+
+def test_a_part_needs_as_many_accumulators_as_the_shortest_packet(program, core):
+    with pytest.raises(FitError) as error:
+        allocate(program, replace(core, max_rows=7))
+    assert str(error.value) == ("model 'toy-3' does not fit the core: matrix "
+                                "'layers.0.mlp.down_proj' of several tiles need max_rows=8, 1 more "
+                                "than its 7")
 
 
 def test_rows_of_a_matrix_of_one_tile_are_not_limited(program):

@@ -75,7 +75,8 @@ def plan(source: PacketSource, progress: Callable[[str], object]) -> Plan:
     states = {entry["name"]: slice(entry["address"], entry["address"] + entry["length"])
               for entry in source.metadata["states"]}
     return Plan(names=tuple(names), ops=ops, constants=np.concatenate(constants),
-                weights=_weights(ops, source.program, used, progress), states=states,
+                weights=_weights(ops, (item for _, item, _ in described(source)), used,
+                                 progress), states=states,
                 vector_depth=_vector_depth(ops, source.row_fields))
 
 
