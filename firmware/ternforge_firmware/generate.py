@@ -39,7 +39,7 @@ __all__ = ["HOST_CORE", "generate"]
 
 #: Layout of a model's packets where no core is asked for: the longest addresses that headers hold,
 #: images of up to 268 MB. The engine reads images of any layout.
-HOST_CORE = CoreConfig(lanes=16, elements=1, vector_depth=1 << 16, state_depth=1 << 16,
+HOST_CORE = CoreConfig(lanes=16, elements=1, vector_depth=1 << 16, state_depth=1 << 20,
                        max_rows=1 << 16, max_fan_in=1 << 14, memory_beats=1 << 24)
 
 

@@ -79,6 +79,11 @@ class CoreConfig:
         return 2 if self.registers_beats else 1
 
     @property
+    def state_address_bits(self) -> int:
+        """Width of a state address: 16, or what ``state_depth`` needs."""
+        return max(16, (self.state_depth - 1).bit_length())
+
+    @property
     def max_tiles(self) -> int:
         """Tiles of the longest quantised vector."""
         return -(-self.max_fan_in // self.tile)

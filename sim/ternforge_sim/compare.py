@@ -84,21 +84,41 @@ def expected_writes(program: Program, image: Image, trace: Trace,
         Time index into ``trace``.
     """
     parts = []
-    ops = (program.embedding_row(0), *program.ops)
-    for packet, (op, item) in enumerate(zip(ops, (image.embedding[0], *image.program[:-1]),
-                                            strict=True)):
+    for packet, ((op, first), item) in enumerate(zip(
+            packet_ops(program, image), (image.embedding[0], *image.program[:-1]), strict=True)):
         start = item.fields["state" if _writes_state(op) else "dst"]
         for kind, values in _writes(op, trace):
             row = values[position]
+            if isinstance(op, Matvec):
+                row = row[first:first + item.fields["rows"]]
             part = np.empty((len(row), 5), np.int64)
-            part[:, 0], part[:, 1], part[:, 2], part[:, 4] = packet, kind, np.arange(len(row)), row
-            part[:, 3] = part[:, 2] + (0 if kind == 2 else start)
+            part[:, 0], part[:, 1], part[:, 4] = packet, kind, row
+            part[:, 2] = first + np.arange(len(row))
+            part[:, 3] = np.arange(len(row)) + (0 if kind == 2 else start)
             parts.append(part)
     return np.concatenate(parts)
 
 
+def packet_ops(program: Program, image: Image | None = None) -> list[tuple[Op, int]]:
+    """Op of each packet of a token, the embedding row's first, and the first of its rows.
+
+    Without ``image`` each op is one packet.
+    """
+    if image is None:
+        return [(op, 0) for op in (program.embedding_row(0), *program.ops)]
+    by_name = {op.name: op for op in program.ops}
+    found: list[tuple[Op, int]] = [(program.embedding_row(0), 0)]
+    last, rows = "", 0
+    for entry, item in zip(image.metadata["packets"], image.program, strict=False):
+        rows = rows if entry["name"] == last else 0
+        last = entry["name"]
+        found.append((by_name[last], rows))
+        rows += item.fields.get("rows", 0)
+    return found
+
+
 def first_divergence(program: Program, expected: np.ndarray, events: np.ndarray,
-                     position: int) -> Divergence | None:
+                     position: int, image: Image | None = None) -> Divergence | None:
     """Compare one token's traced writes with :func:`expected_writes`: memory, address and value.
 
     Parameters
@@ -111,6 +131,8 @@ def first_divergence(program: Program, expected: np.ndarray, events: np.ndarray,
         From the hardware, in order.
     position : int
         Token position, for the report.
+    image : Image or None
+        Tells which packets belong to one op; None if each op is one packet.
     """
     count = min(len(expected), len(events))
     same = np.ones(count, bool)
@@ -128,8 +150,8 @@ def first_divergence(program: Program, expected: np.ndarray, events: np.ndarray,
     # A write of another packet or memory means that the wanted one was left out.
     matches = have is not None and (want is None or (int(have["packet"]), int(have["kind"]))
                                     == (packet, kind))
-    ops = (program.embedding_row(0), *program.ops)
-    op = ops[packet] if packet < len(ops) else None
+    ops = packet_ops(program, image)
+    op = ops[packet][0] if packet < len(ops) else None
     return Divergence(
         position=position, layer=op.layer if op else None, packet=packet,
         op=op.name if op else "END", tensor=_tensor(op, kind), memory=MEMORIES[kind],

@@ -163,10 +163,11 @@ def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int
                 result = model.step(token, state, trace=True)
                 state = result.state
                 run.first_divergence = first_divergence(
-                    program, expected_writes(program, image, result.trace), step.events, position)
+                    program, expected_writes(program, image, result.trace), step.events, position,
+                    image)
                 if run.first_divergence is None and step.token != int(result.tokens[-1]):
                     run.first_divergence = Divergence(
-                        position=position, layer=None, packet=len(program.ops) + 1, op="argmax",
+                        position=position, layer=None, packet=len(image.program), op="argmax",
                         tensor="token", memory="result", element=0, address=None,
                         actual_address=None, expected=int(result.tokens[-1]), actual=step.token,
                         cycle=hardware.cycle)

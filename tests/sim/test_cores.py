@@ -1,8 +1,8 @@
 """Toy models of many shapes on cores of many shapes: every write of their tokens is the contract's.
 
 Short matrices on wide cores and long ones on narrow cores, quantisers of one and of four elements,
-one tile, whole tiles, many tiles; models whose inner norms differ, with embeddings of 16 bits, and
-without bounds of the forget gates.
+one tile, whole tiles, many tiles, matrices in parts, the head's too; models whose inner norms
+differ, with embeddings of 16 bits, and without bounds of the forget gates.
 """
 
 from functools import cache
@@ -26,6 +26,8 @@ CORES = {
                          max_fan_in=400, **SIZE),
     "narrow-four": CoreConfig(lanes=8, elements=4, memory_beats=4096, max_fan_in=400, **SIZE),
     "wide-single": CoreConfig(lanes=10, memory_beats=2048, max_fan_in=50, **SIZE),
+    "few-rows": CoreConfig(lanes=8, elements=2, memory_beats=4096, max_fan_in=400,
+                           **{**SIZE, "max_rows": 10}),
     "wide-four": CoreConfig(lanes=40, elements=4, memory_beats=4096, max_fan_in=800, **SIZE),
 }
 
@@ -39,6 +41,7 @@ CASES: list[tuple[str, int, int, Any]] = [
     ("narrow-four", 1, 10, {"d": 8, "m": 400}),
     ("wide-single", 1, 1, {"d": 16, "m": 24, "inner_norms": True, "lower_bound": False}),
     ("wide-single", 1, 1, {"d": 50, "m": 49}),
+    ("few-rows", 2, 3, {"d": 44, "m": 100, "inner_norms": True, "vocab": 44}),
     ("wide-four", 1, 1, {"d": 16, "m": 24, "inner_norms": True, "wide_embedding": True}),
     ("wide-four", 1, 2, {"d": 204, "m": 200, "layers": 1}),
     ("wide-four", 1, 4, {"d": 24, "m": 800}),

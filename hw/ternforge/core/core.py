@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, connect
 from ..config import CoreConfig
 from ..isa import HEADERS, Opcode
 from ..mem.fetch import Fetch
-from ..numerics import STATE_BITS, VECTOR_BITS
+from ..numerics import VECTOR_BITS
 from .accumulate import Accumulator
 from .constants import ConstantFeed
 from .epilogue import Epilogue
@@ -19,7 +19,7 @@ from .scale import ScaleUnit
 from .sequencer import Sequencer
 from .state_ram import StateRam
 from .tile import TileBuffer
-from .vector_ram import VectorRam, element_write, word_write
+from .vector_ram import VectorRam, element_write, state_write, word_write
 
 __all__ = ["SITES", "Core", "status_signature", "step_layout", "trace_signature"]
 
@@ -51,7 +51,7 @@ def trace_signature(config: CoreConfig) -> wiring.Signature:
         "packet": Out(16),  # number of the packet in the token
         "word": Out(word_write(config)),
         "element": Out(element_write()),
-        "state": Out(element_write(STATE_BITS)),
+        "state": Out(state_write(config)),
         "codes_valid": Out(1),
         "codes": Out(data.ArrayLayout(signed(8), config.elements)),
     })

@@ -9,7 +9,7 @@ from ternforge.core.activation import Activation
 from ternforge.core.argmax import Argmax
 from ternforge.core.multiply import RoundShift
 from ternforge.core.quantise import Quantiser
-from ternforge.core.vector_ram import element_write
+from ternforge.core.vector_ram import element_write, state_write
 from ternforge.isa import HEADERS, Function, Opcode
 from ternforge.numerics import (
     ACTIVATION_BITS,
@@ -95,15 +95,16 @@ class Epilogue(wiring.Component):
     vector_read_data : :py:`In(signed(24))`
         Its value, ``config.operand_latency`` cycles later.
     state_read_address, state_read_data
-        The same for the state RAM, 16 bits.
+        The same for the state RAM, 16 bits; the address has ``config.state_address_bits``.
     vector_write : :py:`Out(element_write())`
         Write of one element.
-    state_write : :py:`Out(element_write(16))`
+    state_write : :py:`Out(state_write(config))`
         Write of one state.
     retired : :py:`Out(1)`
         Strobe in the cycle of a row's write; with LOGITS ``token`` counts the row a cycle later.
     token : :py:`Out(16)`
-        Row of the largest accumulator since the last ``start`` with LOGITS; the first of equals.
+        Row of the largest accumulator since the last ``start`` with LOGITS that was not
+        ``continued``; the first of equals. Rows of continued packets count on.
     saturated : :py:`Out(StructLayout(rescale, gate, residual))`
         Strobes, at most one per row and site.
     """
@@ -131,8 +132,9 @@ class Epilogue(wiring.Component):
             "header": In(_HEADER), "scaled": Out(1), "start_of_sequence": In(1), "start": In(1),
             "row": In(1), "rescaled": In(signed(VECTOR_BITS)), "rescaled_saturated": In(1),
             "vector_read_address": Out(16), "vector_read_data": In(signed(VECTOR_BITS)),
-            "state_read_address": Out(16), "state_read_data": In(signed(STATE_BITS)),
-            "vector_write": Out(element_write()), "state_write": Out(element_write(STATE_BITS)),
+            "state_read_address": Out(config.state_address_bits),
+            "state_read_data": In(signed(STATE_BITS)),
+            "vector_write": Out(element_write()), "state_write": Out(state_write(config)),
             "retired": Out(1), "token": Out(16),
             "saturated": Out(data.StructLayout({"rescale": 1, "gate": 1, "residual": 1})),
         })
@@ -302,24 +304,25 @@ class Epilogue(wiring.Component):
             self.vector_write.data.eq(round_.result), self.state_write.data.eq(round_.result),
             self.vector_write.enable.eq(done & to_vector),
             self.state_write.enable.eq(done & recurrence),
-            argmax.clear.eq(self.start & is_one(Function.LOGITS)),
+            argmax.clear.eq(self.start & is_one(Function.LOGITS) & ~header.continued),
             argmax.valid.eq(done & logits), argmax.value.eq(round_.result),
             self.token.eq(argmax.token),
         ]
 
         # Addresses.
         def counter(name: str, size: int, first: Value, advance: Value) -> Signal:
-            row = Signal(min(16, (size - 1).bit_length()), name=name)
+            row = Signal((size - 1).bit_length(), name=name)
             m.d.sync += row.eq(Mux(self.start, first, row + advance))
             return row
 
         depth = max(self.config.vector_depth, self.config.state_depth)
-        first = Mux(is_one(Function.RECURRENCE), header.state, header.dst)
+        state_address = Cat(header.state, header.state_high)
+        first = Mux(is_one(Function.RECURRENCE), state_address, header.dst)
         write = counter("write_row", depth, first, done)
         m.d.comb += [
             self.vector_read_address.eq(counter("vector_row", self.config.vector_depth,
                                                 header.operand, advance)),
-            self.state_read_address.eq(counter("state_row", self.config.state_depth, header.state,
+            self.state_read_address.eq(counter("state_row", self.config.state_depth, state_address,
                                                Mux(from_state, self.row, advance))),
             self.vector_write.address.eq(write), self.state_write.address.eq(write),
         ]

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import CoreConfig
 from ..numerics import STATE_BITS
-from .vector_ram import element_write
+from .vector_ram import state_write
 
 __all__ = ["StateRam"]
 
@@ -24,11 +24,11 @@ class StateRam(wiring.Component):
 
     Members
     -------
-    read_address : :py:`In(16)`
+    read_address : :py:`In(config.state_address_bits)`
         State address.
     read_data : :py:`Out(signed(16))`
         State, ``config.operand_latency`` cycles later.
-    write : :py:`In(element_write(16))`
+    write : :py:`In(state_write(config))`
         Write port.
     """
 
@@ -39,8 +39,8 @@ class StateRam(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "read_address": In(16), "read_data": Out(signed(STATE_BITS)),
-            "write": In(element_write(STATE_BITS)),
+            "read_address": In(config.state_address_bits),
+            "read_data": Out(signed(STATE_BITS)), "write": In(state_write(config)),
         })
 
     def elaborate(self, platform):

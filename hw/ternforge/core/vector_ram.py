@@ -5,9 +5,9 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import CoreConfig
-from ..numerics import VECTOR_BITS
+from ..numerics import STATE_BITS, VECTOR_BITS
 
-__all__ = ["VectorRam", "element_write", "vector_word", "word_write"]
+__all__ = ["VectorRam", "element_write", "state_write", "vector_word", "word_write"]
 
 
 def vector_word(config: CoreConfig) -> data.ArrayLayout:
@@ -20,9 +20,14 @@ def word_write(config: CoreConfig) -> data.StructLayout:
     return data.StructLayout({"enable": 1, "address": 16, "data": vector_word(config)})
 
 
-def element_write(bits: int = VECTOR_BITS) -> data.StructLayout:
+def element_write(bits: int = VECTOR_BITS, address_bits: int = 16) -> data.StructLayout:
     """Write of one element; ``address`` counts elements."""
-    return data.StructLayout({"enable": 1, "address": 16, "data": signed(bits)})
+    return data.StructLayout({"enable": 1, "address": address_bits, "data": signed(bits)})
+
+
+def state_write(config: CoreConfig) -> data.StructLayout:
+    """Write of one recurrent state."""
+    return element_write(STATE_BITS, config.state_address_bits)
 
 
 class VectorRam(wiring.Component):

@@ -103,7 +103,7 @@ async def tokens_equal_integer_model(dut, name: str, pauses: tuple[int, int]):
         expected = model.step(token, None if reset else state, trace=True)
         state, scores = expected.state, expected.acc[-1].tolist()
         difference = first_divergence(program, expected_writes(program, image, expected.trace),
-                                      recorder.take(), position)
+                                      recorder.take(), position, image)
         assert difference is None, str(difference)
         clipped = {site: expected.saturations[site] + (0 if reset else clipped[site])
                    for site in SITES}
