@@ -29,9 +29,10 @@ from ternforge import isa
 from ternforge.errors import UserError, suggestion
 from ternforge.isa import Opcode
 
-from .image import Image, ImageError, load_json
+from .image import Image, ImageError, load_json, read
+from .imagefile import ImageFile
 from .lower import raise_
-from .packet import FIELD_ENUMS, Packet
+from .packet import FIELD_ENUMS, Packet, header_beats
 
 __all__ = ["ListingError", "assemble", "disassemble"]
 
@@ -43,18 +44,47 @@ class ListingError(UserError):
     """A listing that cannot be assembled; the message starts with the line number."""
 
 
-def disassemble(image: Image, data: bool = True) -> str:
-    """The listing of an image.
+def disassemble(image: Image | ImageFile, data: bool = True, layer: int | None = None) -> str:
+    """The listing of an image, or of one layer.
 
     Parameters
     ----------
     image : Image
-        What to list.
+        What to list; of an :class:`~.imagefile.ImageFile` a layer, one packet at a time.
     data : bool
         False leaves out constants and weights, and all embedding rows but the first: a summary for
         people, which :func:`assemble` refuses.
+    layer : int or None
+        List the packets of this layer alone, which :func:`assemble` refuses as well.
+
+    Raises
+    ------
+    UserError
+        If there is no such layer.
     """
-    return "\n".join(_listing(image, data)) + "\n"
+    if layer is None:
+        image = image if isinstance(image, Image) else read(image.path)
+        return "\n".join(_listing(image, data)) + "\n"
+    return "\n".join(_layer(image, data, layer)) + "\n"
+
+
+def _layer(image: Image | ImageFile, data: bool, layer: int) -> Iterator[str]:
+    entries = image.metadata.get("packets")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UserError(f"image of {image.model!r} does not say which packets belong to a layer")
+    layers = sorted({entry["layer"] for entry in entries if entry.get("layer") is not None})
+    if layer not in layers:
+        known = f"0 to {layers[-1]}" if layers else "none"
+        raise UserError(f"--layer must be one of the layers of {image.model!r}, {known}, not "
+                        f"{layer}")
+    yield f"; layer {layer} of {image.model}, lanes={image.lanes} elements={image.elements}"
+    at = 2 * header_beats(image.lanes)
+    for entry, packet in zip(entries, image.program, strict=False):
+        size = packet.beats(image.lanes)
+        if entry.get("layer") == layer:
+            yield f".packet {_json(entry)}"
+            yield from _packet(packet, image.lanes, data, f"beat {at}, {size} long")
+        at += size
 
 
 def _listing(image: Image, data: bool) -> Iterator[str]:

@@ -1,31 +1,44 @@
 """The verb ``ternforge image``: make, check, list and assemble packet images."""
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from ternforge.cli import command
+from ternforge.config import CoreConfig
 from ternforge.errors import UserError
-from ternforge.output import print_json, write_text
+from ternforge.output import atomic_file, print_json, write_text
 from ternforge.presets import BOARDS, PRESETS, core_preset
 from ternforge_model.catalog import open_model
 from ternforge_model.options import Calibration, check_calibration
+from ternforge_model.program import Program
 
 from .assemble import assemble, disassemble
-from .image import Image, read
-from .lower import lower_for, raise_
+from .image import Image, read, refuse_misfit
+from .imagefile import ImageFile
+from .lower import HasJson, layout_for
+from .verify import verify as check
 
-__all__ = ["image"]
+__all__ = ["describe_image", "image", "save_image", "show_image", "steps"]
 
 
 @command(example="ternforge image --model shakespeare-up5k --board icebreaker -o model.tfi\n"
                  "ternforge image --model FOLDER --board ulx3s-85f --calibrate text.txt -o m.tfi\n"
                  "ternforge image --verify model.tfi --board icebreaker\n"
-                 "ternforge image --disassemble model.tfi --summary")
+                 "ternforge image --disassemble model.tfi --layer 3 --summary")
 def image(
     model: Annotated[
         str | None, typer.Option("--model", metavar="NAME|FOLDER", help="Make its image.")
@@ -53,6 +66,9 @@ def image(
     summary: Annotated[
         bool, typer.Option("--summary", help="Listing without constants and weights.")
     ] = False,
+    layer: Annotated[
+        int | None, typer.Option("--layer", metavar="N", help="Listing of one layer, from 0.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make the packet image of a model; check, list or assemble one.
@@ -69,6 +85,8 @@ def image(
     if summary and disassemble_ is None:
         raise UserError("--summary must come with --disassemble")
     check_calibration(calibrate, model)
+    if layer is not None and disassemble_ is None:
+        raise UserError("--layer must come with --disassemble")
     if model is not None and board is None:
         raise UserError("--model must come with --board, one of "
                         f"{', '.join([*BOARDS, *PRESETS])}")
@@ -76,29 +94,58 @@ def image(
         raise UserError(f"{given[0]} must come with -o, the file to write")
     core = None if board is None else core_preset(board)
     if disassemble_ is not None:
-        _list(read(disassemble_, core), output, summary=summary, as_json=as_json)
+        listed = read(disassemble_, core) if layer is None else open_image(disassemble_, core)
+        _list(listed, output, layer, summary=summary, as_json=as_json)
         return
+    path = output or verify
+    assert path is not None
     if model is not None:
         assert board is not None
         found = open_model(model, calibrate)
-        result = lower_for(found.program, board, found.tokenizer)
-        path = output
+        save_image(path, found.program, board, found.tokenizer)
     elif assemble_ is not None:
         result = assemble(_text(assemble_), str(assemble_))
         if core is not None:
             result.check_core(core, str(assemble_))
-        path = output
-    else:
-        assert verify is not None
-        if output is not None:
-            raise UserError("--verify must not come with -o: it writes nothing")
-        result = read(verify, core)
-        raise_(result, str(verify))
-        path = verify
-    assert path is not None
-    if verify is None:
         result.write(path)
-    _show(_describe(result, path), as_json, "checked" if verify else "written")
+    elif output is not None:
+        raise UserError("--verify must not come with -o: it writes nothing")
+    else:
+        with steps() as bar:
+            task = bar.add_task("checking", total=None)
+            checked = check(path, core, lambda done, total: bar.update(
+                task, completed=done, total=total))
+        show_image(describe_image(checked), as_json, "checked")
+        return
+    show_image(describe_image(ImageFile(path)), as_json, "written")
+
+
+def open_image(path: Path, core: CoreConfig | None) -> ImageFile:
+    """The file at ``path``, which ``core`` must be able to run if one is given."""
+    found = ImageFile(path)
+    if core is not None:
+        refuse_misfit(core, found.lanes, found.elements, found.needs, str(path))
+    return found
+
+
+def steps() -> Progress:
+    """A progress bar on standard error: what is being done, and how long it will take."""
+    console = Console(stderr=True)
+    return Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+                    TimeRemainingColumn(), console=console, transient=True,
+                    disable=not console.is_terminal)
+
+
+def save_image(path: Path, program: Program, board: str, tokenizer: HasJson,
+               finish: Callable[[], object] = lambda: None) -> None:
+    """Write the image of a program whole or not at all; ``finish`` may still refuse it."""
+    layout = layout_for(program, board)
+    with steps() as bar, atomic_file(path) as staged:
+        task = bar.add_task("packing", total=None)
+        with staged.open("wb") as file:
+            layout.save(file, tokenizer,
+                        lambda done, total: bar.update(task, completed=done, total=total))
+        finish()
 
 
 def _text(path: Path) -> str:
@@ -109,8 +156,9 @@ def _text(path: Path) -> str:
                         f"{error.start}") from None
 
 
-def _list(found: Image, output: Path | None, *, summary: bool, as_json: bool) -> None:
-    text = disassemble(found, data=not summary)
+def _list(found: Image | ImageFile, output: Path | None, layer: int | None, *, summary: bool,
+          as_json: bool) -> None:
+    text = disassemble(found, data=not summary, layer=layer)
     if output is not None:
         write_text(output, text)
     if as_json:
@@ -119,28 +167,32 @@ def _list(found: Image, output: Path | None, *, summary: bool, as_json: bool) ->
         sys.stdout.write(text)
 
 
-def _describe(found: Image, path: Path) -> dict[str, Any]:
-    """What ``--json`` prints."""
-    packets = [packet.op.name for packet in found.program]
-    beats = len(found.memory())
+def describe_image(found: ImageFile) -> dict[str, Any]:
+    """What ``--json`` prints of an image."""
+    packets = [op.name for _, op, _ in found.headers()]
+    counts = {"program": len(packets), "embedding": found.vocab_size}
+    sections = [replace(section, packets=counts.get(section.name, 0))
+                for section in found.sections.values()]
     return {
-        "image": str(path),
-        "bytes": len(found.to_bytes()),
+        "image": str(found.path),
+        "bytes": found.path.stat().st_size,
         "model": found.model,
         "model_hash": found.model_hash,
         "lanes": found.lanes,
         "elements": found.elements,
         "vocab_size": found.vocab_size,
-        "memory_beats": beats,
-        "memory_bytes": beats * found.lanes,
-        "beats_per_token": found.stride + len(found.program_beats) + len(found.directory_beats),
+        "memory_beats": found.memory_beats,
+        "memory_bytes": found.memory_beats * found.lanes,
+        "beats_per_token": found.memory_beats - (found.vocab_size - 1) * (
+            found.stride // found.lanes),
         "needs": found.needs,
         "packets": {name: packets.count(name) for name in dict.fromkeys(packets)},
-        "sections": [vars(section) for section in found.sections()],
+        "sections": [vars(section) for section in sections],
     }
 
 
-def _show(record: dict[str, Any], as_json: bool, done: str) -> None:
+def show_image(record: dict[str, Any], as_json: bool, done: str) -> None:
+    """Print what :func:`describe_image` gave."""
     if as_json:
         print_json(record)
         return

@@ -17,7 +17,7 @@ The first three are the image memory of the core, in this order (:meth:`Image.me
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -55,7 +55,7 @@ from .packet import (
 )
 
 __all__ = ["FORMAT_VERSION", "MAGIC", "SECTIONS", "Image", "ImageError", "PacketSource", "Section",
-           "load_json", "read"]
+           "core_needs", "load_json", "read", "refuse_misfit"]
 
 
 class PacketSource(Protocol):
@@ -271,21 +271,8 @@ class Image:
     @cached_property
     def needs(self) -> dict[str, int]:
         """The least value of each field of :class:`CoreConfig` that bounds a program."""
-        vectors, states, rows, fan_in = 0, 0, 0, 0
-        for packet in (self.embedding[0], *self.program):
-            fields = packet.fields
-            length = fields.get("count", 0) or fields.get("rows", 0)
-            length = -(-length // self.elements) * self.elements
-            used = [fields[key] + length for key in vector_fields(packet)]
-            vectors = max(vectors, *used, 0)
-            if packet.op is Opcode.QUANTISE:
-                fan_in = max(fan_in, fields["count"])
-            elif packet.op is Opcode.MATVEC:
-                rows = max(rows, fields["rows"] if fields["tiles"] > 1 else 0)
-                if Function(fields["function"]) in (Function.RECURRENCE, Function.OUTPUT_GATE):
-                    states = max(states, fields["state"] + fields["rows"])
-        return {"vector_depth": vectors, "state_depth": states, "max_rows": rows,
-                "max_fan_in": fan_in, "memory_beats": len(self.memory())}
+        headers = ((packet.op, packet.fields) for packet in (self.embedding[0], *self.program))
+        return core_needs(headers, self.elements, len(self.memory()))
 
     def check_core(self, core: CoreConfig, name: str = "image") -> None:
         """Refuse a core that cannot run this image.
@@ -296,21 +283,55 @@ class Image:
             If the layout is for another core, or the core is too small; says by how much, and which
             board would do.
         """
-        reason = self._misfit(core)
-        if reason is not None:
-            hint = fitting_boards(lambda other: self._misfit(other) is None)
-            raise ImageError(f"image {name!r} {reason}; {hint}")
+        refuse_misfit(core, self.lanes, self.elements, self.needs, name)
 
-    def _misfit(self, core: CoreConfig) -> str | None:
-        """Why a core cannot run this image, or None if it can."""
-        if (self.lanes, self.elements) != (core.lanes, core.elements):
-            return (f"is packed for a core with lanes={self.lanes} and elements={self.elements}, "
-                    f"not lanes={core.lanes} and elements={core.elements}")
-        for what, need in self.needs.items():
+
+def core_needs(headers: Iterable[tuple[Opcode, Mapping[str, int]]], elements: int,
+               memory_beats: int) -> dict[str, int]:
+    """The least value of each field of :class:`CoreConfig` that bounds a program.
+
+    Parameters
+    ----------
+    headers : iterable of (opcode, fields)
+        Of the embedding rows' LOAD and of all packets.
+    elements : int
+        Of the core: vectors take whole words of the vector RAM.
+    memory_beats : int
+        Size of the image memory.
+    """
+    vectors, states, rows, fan_in = 0, 0, 0, 0
+    for op, fields in headers:
+        length = fields.get("count", 0) or fields.get("rows", 0)
+        length = -(-length // elements) * elements
+        vectors = max(vectors, *(fields[key] + length for key in vector_fields(op, fields)), 0)
+        if op is Opcode.QUANTISE:
+            fan_in = max(fan_in, fields["count"])
+        elif op is Opcode.MATVEC:
+            rows = max(rows, fields["rows"] if fields["tiles"] > 1 else 0)
+            if Function(fields["function"]) in (Function.RECURRENCE, Function.OUTPUT_GATE):
+                states = max(states, fields["state"] + fields["rows"])
+    return {"vector_depth": vectors, "state_depth": states, "max_rows": rows,
+            "max_fan_in": fan_in, "memory_beats": memory_beats}
+
+
+def refuse_misfit(core: CoreConfig, lanes: int, elements: int, needs: Mapping[str, int],
+                  name: str) -> None:
+    """Refuse a core that cannot run an image, as :meth:`Image.check_core` says."""
+
+    def misfit(core: CoreConfig) -> str | None:
+        if (lanes, elements) != (core.lanes, core.elements):
+            return (f"is packed for a core with lanes={lanes} and elements={elements}, not "
+                    f"lanes={core.lanes} and elements={core.elements}")
+        for what, need in needs.items():
             have = getattr(core, what)
             if need > have:
                 return f"needs {what}={need}, {need - have} more than the core's {have}"
         return None
+
+    reason = misfit(core)
+    if reason is not None:
+        hint = fitting_boards(lambda other: misfit(other) is None)
+        raise ImageError(f"image {name!r} {reason}; {hint}")
 
 
 def read(path: str | Path, core: CoreConfig | None = None) -> Image:

@@ -3,6 +3,9 @@
 import os
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +24,7 @@ from .container import (
     load_json,
     parse_table,
 )
+from .image import core_needs
 from .packet import Beats, Packet, header_beats, parse_header, parse_payload, payload_beats
 
 __all__ = ["ImageFile"]
@@ -62,46 +66,53 @@ class ImageFile:
         self.model_hash: str = header["hash"]
         self.lanes: int = header["lanes"]
         self.elements: int = header["elements"]
-        self.vocab_size: int = header["counts"][0]
-        self.sections = {section.name: section for section in sections}
+        self.vocab_size: int
+        self.packets: int
+        self.counted_beats: int
+        self.vocab_size, self.packets, self.counted_beats = header["counts"]
+        self.sections = {section.name: replace(section, beats=section.length // self.lanes
+                                               if section.name in SECTIONS[:3] else 0)
+                         for section in sections}
         for name in SECTIONS[:3]:
             if self.sections[name].length % self.lanes:
-                raise self._bad(name, f"its length must be a multiple of lanes={self.lanes}, not "
+                raise self.bad(name, f"its length must be a multiple of lanes={self.lanes}, not "
                                       f"{self.sections[name].length}")
         self.tokenizer = self._json("tokenizer")
         self.metadata = self._json("metadata")
         self.row_fields = self._row_fields()
-        self._stride = payload_beats(Opcode.LOAD, self.row_fields, self.lanes) * self.lanes
-        if self._stride * self.vocab_size != self.sections["embedding"].length or not self._stride:
-            raise self._bad("embedding", f"its length must be that of {self.vocab_size} rows of "
-                                         f"{self._stride} bytes, not "
+        self.stride = payload_beats(Opcode.LOAD, self.row_fields, self.lanes) * self.lanes
+        if self.stride * self.vocab_size != self.sections["embedding"].length or not self.stride:
+            raise self.bad("embedding", f"its length must be that of {self.vocab_size} rows of "
+                                         f"{self.stride} bytes, not "
                                          f"{self.sections['embedding'].length}")
 
-    def _bad(self, section: str, rule: str) -> ImageError:
+    def bad(self, section: str, rule: str) -> ImageError:
+        """The error for a section that breaks a rule."""
         return ImageError(f"image {str(self.path)!r} is malformed in section {section!r} at byte "
                           f"{self.sections[section].offset}: {rule}")
 
-    def _read(self, section: str) -> bytes:
+    def read_section(self, section: str) -> bytes:
+        """Content of one section."""
         place = self.sections[section]
         with self.path.open("rb") as file:
             file.seek(place.offset)
             return file.read(place.length)
 
     def _row_fields(self) -> dict[str, int]:
-        beats = np.frombuffer(self._read("directory"), np.uint8).reshape(-1, self.lanes)
+        beats = np.frombuffer(self.read_section("directory"), np.uint8).reshape(-1, self.lanes)
         try:
             op, fields, end = parse_header(beats, header_beats(self.lanes))
             if op is not Opcode.LOAD or end != len(beats):
                 raise ValueError("it must end with the header of a LOAD")
         except ValueError as error:
-            raise self._bad("directory", str(error)) from None
+            raise self.bad("directory", str(error)) from None
         return fields
 
     @property
     def table(self) -> NDArray[Any]:
         """The embedding, int8 or int16 ``[V, d]``, mapped: rows are read when they are used."""
         section = self.sections["embedding"]
-        raw = np.memmap(self.path, np.uint8, "r", section.offset, (self.vocab_size, self._stride))
+        raw = np.memmap(self.path, np.uint8, "r", section.offset, (self.vocab_size, self.stride))
         return raw.view("<i2" if self.row_fields["wide"] else np.int8)[:, :self.row_fields["count"]]
 
     @property
@@ -119,27 +130,56 @@ class ImageFile:
                     body = self._beats(file, min(left - len(head), count))
                     packet, _ = parse_payload(op, fields, body, 0)
                 except ValueError as error:
-                    raise self._bad("program",
+                    raise self.bad("program",
                                     f"packet {number} at beat {at}: {error}") from None
                 read = len(head) + len(body)
                 at, number, left = at + read, number + 1, left - read
                 if (packet.op is Opcode.END) != (left == 0):
-                    raise self._bad("program", "program must have one END packet, at its end")
+                    raise self.bad("program", "program must have one END packet, at its end")
                 yield packet
+
+    def headers(self) -> Iterator[tuple[int, Opcode, dict[str, int]]]:
+        """Beat, opcode and fields of each packet; payloads are not read.
+
+        The beat counts from the start of the program section.
+        """
+        section = self.sections["program"]
+        mapped = np.memmap(self.path, np.uint8, "r", section.offset,
+                           (section.length // self.lanes, self.lanes))
+        at = number = 0
+        while at < len(mapped):
+            try:
+                op, fields, start = parse_header(mapped, at)
+            except ValueError as error:
+                raise self.bad("program", f"packet {number} at beat {at}: {error}") from None
+            yield at, op, fields
+            at, number = start + payload_beats(op, fields, self.lanes), number + 1
+
+    @cached_property
+    def needs(self) -> dict[str, int]:
+        """The least value of each field of :class:`CoreConfig` that bounds a program."""
+        headers = ((op, fields) for _, op, fields in self.headers())
+        return core_needs(chain([(Opcode.LOAD, self.row_fields)], headers), self.elements,
+                          self.memory_beats)
+
+    @property
+    def memory_beats(self) -> int:
+        """Beats of the image memory."""
+        return sum(self.sections[name].length for name in SECTIONS[:3]) // self.lanes
 
     def _beats(self, file: BinaryIO, count: int) -> Beats:
         raw = file.read(count * self.lanes)
         if len(raw) != count * self.lanes:
-            raise self._bad("program", "the file was cut while it was read")
+            raise self.bad("program", "the file was cut while it was read")
         return np.frombuffer(raw, np.uint8).reshape(-1, self.lanes)
 
     def _json(self, section: str) -> dict[str, Any]:
         try:
-            value = load_json(self._read(section))
+            value = load_json(self.read_section(section))
         except ValueError as error:
-            raise self._bad(section, f"it must hold JSON: {error}") from None
+            raise self.bad(section, f"it must hold JSON: {error}") from None
         if not isinstance(value, dict):
-            raise self._bad(section, f"{section} must be a JSON object, not {value!r}")
+            raise self.bad(section, f"{section} must be a JSON object, not {value!r}")
         return value
 
 

@@ -31,8 +31,8 @@ from .image import Image, ImageError, PacketSource
 from .imagewriter import ImageWriter
 from .packet import Packet
 
-__all__ = ["HasJson", "Layout", "described", "layout_for", "lower", "lower_for", "raise_",
-           "raise_op", "telling_metadata"]
+__all__ = ["HasJson", "Layout", "described", "layout_for", "lower", "lower_for", "program_of",
+           "raise_", "raise_op", "raised", "telling_metadata"]
 
 #: Header fields that hold addresses, in the order of a listing.
 ADDRESS_FIELDS = ("src", "operand", "state", "dst")
@@ -283,14 +283,28 @@ def telling_metadata(name: str) -> Iterator[None]:
 
 
 def _raise(image: Image) -> Program:
-    meta = image.metadata
-    ops: list[Op] = []
-    for number, (entry, item, fan_in) in enumerate(described(image)):
+    return program_of(image, tuple(raised(image)))
+
+
+def raised(source: PacketSource) -> Iterator[Op]:
+    """The ops of an image one by one: their weights are checked and unpacked on the way.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError, AttributeError, IndexError
+        If the metadata do not describe the packets, or a packet holds what no program does.
+    """
+    for number, (entry, item, fan_in) in enumerate(described(source)):
         try:
-            ops.append(raise_op(entry, item, fan_in))
+            yield raise_op(entry, item, fan_in)
         except ValueError as error:
             raise ValueError(f"packet {number} ({entry['name']}): {error}") from None
-    return Program(name=image.model, ops=tuple(ops),
+
+
+def program_of(image: PacketSource, ops: tuple[Op, ...]) -> Program:
+    """The program of these ops, with what else an image says."""
+    meta = image.metadata
+    return Program(name=image.model, ops=ops,
                    vectors={entry["name"]: entry["length"] for entry in meta["vectors"]},
                    states={entry["name"]: entry["length"] for entry in meta["states"]},
                    embedding=image.table, embedding_shift=image.row_fields["shift"],

@@ -47,14 +47,13 @@ def payload_beats(op: Opcode, fields: Mapping[str, int], lanes: int) -> int:
     return -(-fields["count"] * bits // (8 * lanes)) if bits else 0
 
 
-def vector_fields(packet: "Packet") -> tuple[str, ...]:
+def vector_fields(op: Opcode, fields: Mapping[str, int]) -> tuple[str, ...]:
     """Names of the header fields that hold vector addresses which the core uses."""
-    fields = packet.fields
-    if packet.op is Opcode.LOAD:
+    if op is Opcode.LOAD:
         return ("dst",)
-    if packet.op is Opcode.QUANTISE:
+    if op is Opcode.QUANTISE:
         return ("src", "dst") if fields["codes"] else ("src",)
-    if packet.op is Opcode.END:
+    if op is Opcode.END:
         return ()
     function = Function(fields["function"])
     operand = fields["bounded"] or function in (Function.RECURRENCE, Function.MULTIPLY,
@@ -207,7 +206,7 @@ def _row_fields(packet: Packet) -> list[str]:
     """Address fields of a MATVEC that its function uses, one address for each row."""
     function = Function(packet.fields["function"])
     state = function in (Function.RECURRENCE, Function.OUTPUT_GATE)
-    return [*vector_fields(packet), *(["state"] if state else [])]
+    return [*vector_fields(packet.op, packet.fields), *(["state"] if state else [])]
 
 
 def parse_header(beats: Beats, at: int) -> tuple[Opcode, dict[str, int], int]:

@@ -99,7 +99,7 @@ def _record(entry: Mapping[str, Any], packet: Packet, fan_in: int) -> NDArray[An
 
 def _touched(packet: Packet) -> tuple[list[int], list[int]]:
     fields = packet.fields
-    vectors = [fields[name] for name in vector_fields(packet)]
+    vectors = [fields[name] for name in vector_fields(packet.op, packet.fields)]
     recurrent = packet.op is Opcode.MATVEC and Function(fields["function"]) in (
         Function.RECURRENCE, Function.OUTPUT_GATE)
     return vectors, [fields["state"]] if recurrent else []
