@@ -17,9 +17,10 @@ PRESETS = {
     "ecp5-85f": CoreConfig(lanes=40, elements=4, vector_depth=2048, state_depth=1024, max_rows=256,
                            max_fan_in=600, memory_beats=11 * 1024, bank_beats=2048,
                            tree_levels=1),
-    # MMfreeLM-370M in 128 MB of DDR memory off the chip, 16 bytes a beat
+    # MMfreeLM-370M in DDR memory off the chip, 16 bytes a beat: 70 MB of packets and, by its
+    # width, 33 or 66 MB of embedding; 256 MB is what 24-bit addresses reach
     "ddr-n16": CoreConfig(lanes=16, elements=4, vector_depth=4096, state_depth=24 * 1024,
-                          max_rows=4096, max_fan_in=2816, memory_beats=(128 << 20) // 16,
+                          max_rows=4096, max_fan_in=2816, memory_beats=(256 << 20) // 16,
                           bank_beats=0, tree_levels=1),
     # MMfreeLM-1.3B and 2.7B in 1 GB: beats of 64 bytes, as a 64-bit DDR4 controller gives them,
     # also keep their addresses within 24 bits
