@@ -83,7 +83,7 @@ def import_(
         print_json(record)
     else:
         show_image(record, as_json, "written")
-        _show(record, folder)
+        _show(record, folder, "text of the model's own" if text is None else "the text")
 
 
 def _fitting(program: Program) -> str:
@@ -128,15 +128,15 @@ def _quality(found: Model, program: Program, ids: np.ndarray) -> dict[str, Any] 
             "integer_loss": carried_loss(integer_logits, ids)}
 
 
-def _show(record: dict[str, Any], folder: str) -> None:
+def _show(record: dict[str, Any], folder: str, text: str) -> None:
     console = Console(highlight=False)
 
-    def line(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False)
+    def line(content: str) -> None:
+        console.print(content, soft_wrap=True, markup=False)
 
     kinds = ", ".join(f"{count} {kind.replace('_', ' ')}"
                       for kind, count in record["calibration"].items())
-    line(f"core {record['core']}; formats chosen by {kinds or 'text'}")
+    line(f"core {record['core']}; formats chosen by {kinds or text}")
     line(f"{record['seconds']:.0f} s, at most {record['peak_memory_bytes'] / 1e6:,.0f} MB resident")
     if "quality" not in record:
         return

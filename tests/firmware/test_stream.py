@@ -11,12 +11,15 @@ import pytest
 from ternforge import isa
 from ternforge.config import CoreConfig
 from ternforge.isa import Function, Opcode
+from ternforge_firmware.cpu.engine import Engine
 from ternforge_firmware.image import Image, ImageError
+from ternforge_firmware.imagefile import ImageFile
 from ternforge_firmware.lower import Layout, lower, raise_
 from ternforge_firmware.packet import join_rows, split_rows
 from ternforge_model.calibrate import calibrate
 from ternforge_model.checkpoint import open_checkpoint, save_tensors
 from ternforge_model.convert import convert, program_from_skeleton
+from ternforge_model.integer import IntegerModel
 from ternforge_model.program import Matvec
 from ternforge_model.skeleton import skeleton
 from ternforge_model.ternary import TernaryMatrix
@@ -109,6 +112,15 @@ def test_parts_of_matrices_raise_to_the_same_program(rows):
               and item.fields["function"] == Function.LOGITS.value]
     assert logits == [0] + [1] * (len(logits) - 1)
     assert len(logits) == -(-32 // rows)
+
+
+def test_the_engine_runs_parts_as_the_integer_model_runs_the_whole(tmp_path):
+    program = random_program(7)
+    path = lower(program, replace(CORES["narrow"], max_rows=9)).write(tmp_path / "a.tfi")
+    ids = np.arange(12)
+    found, want = Engine(ImageFile(path)).forward(ids), IntegerModel(program).forward(ids)
+    assert np.array_equal(found.acc, want.acc)
+    assert np.array_equal(found.tokens, want.tokens)
 
 
 @pytest.mark.parametrize("field", ["dst", "continued", "shift"])
