@@ -1,4 +1,4 @@
-"""A core with its image in the memory of the device: what is simulated, and what boards build."""
+"""A core with the side of its image memory: what is simulated, and what boards build."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +9,11 @@ from amaranth.lib.wiring import In, connect, flipped
 
 from .config import CoreConfig
 from .core.core import Core
+from .mem.burst import BurstFetch
+from .mem.fetch import Fetch
 from .mem.onchip import OnChipMemory, memory_write
 
-__all__ = ["Accelerator"]
+__all__ = ["Accelerator", "accelerator"]
 
 
 class Accelerator(wiring.Component):
@@ -43,7 +45,7 @@ class Accelerator(wiring.Component):
     def __init__(self, config: CoreConfig, image: Sequence[int] = ()):
         self.config = config
         self.memory = OnChipMemory(config, image)
-        self.core = Core(config, self.memory.latency)
+        self.core = Core(config, Fetch(config, self.memory.latency))
         inherited = {name: member for name, member in self.core.signature.members.items()
                      if not name.startswith("read_")}
         super().__init__({**inherited, "write": In(memory_write(config.beat_bits))})
@@ -64,3 +66,12 @@ class Accelerator(wiring.Component):
         connect(m, self.core.status, flipped(self.status))
         connect(m, self.core.trace, flipped(self.trace))
         return m
+
+
+def accelerator(config: CoreConfig) -> Accelerator | Core:
+    """The core for the image memory of ``config``, empty where it is on the chip.
+
+    Off the chip the core itself has the port :func:`~ternforge.mem.linear.linear_read`, named
+    ``memory``, instead of ``write``; nothing else differs.
+    """
+    return Accelerator(config) if config.bank_beats else Core(config, BurstFetch(config))

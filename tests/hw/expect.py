@@ -19,6 +19,7 @@ class Packet:
     activation_shift: int = 0
     shift: int = 0
     start_of_sequence: bool = False
+    continued: bool = False
 
 
 @dataclass

@@ -51,7 +51,8 @@ def run(config: CoreConfig, jobs: list[Job], pauses=(0,), seed=0, in_place=False
                 "function": packet.function, "scaled": packet.scale is not None,
                 "bounded": packet.bounded, "store": packet.store,
                 "activation_shift": packet.activation_shift, "shift": packet.shift,
-                "rows": len(acc), "operand": OPERAND, "state": STATE, "dst": dst})
+                "continued": packet.continued, "rows": len(acc), "operand": OPERAND,
+                "state": STATE, "dst": dst})
             scale = packet.scale or Scale(rng.randrange(1 << 15), rng.randrange(48))
             ctx.set(dut.scale, {"mantissa": scale.mantissa, "shift": scale.shift})
             ctx.set(dut.start_of_sequence, packet.start_of_sequence)
@@ -203,3 +204,17 @@ def test_token_survives_other_packets():
             job(Packet(function=Function.SILU), config, rng),
             job(Packet(function=Function.LOGITS), config, rng)]
     assert run(config, jobs) == expected(jobs)
+
+
+@pytest.mark.parametrize("parts", [([5, 9, 9], [8, 9], [1]), ([1], [2, 3], [-4, 3, 4]),
+                                   ([-9, -8], [-8, -7], [-7])])
+def test_a_continued_packet_shares_the_argmax(parts):
+    jobs = []
+    for _ in range(2):  # two tokens
+        for number, acc in enumerate(parts):
+            packet = Packet(function=Function.LOGITS, continued=number > 0)
+            jobs.append((packet, acc, [0] * len(acc), [0] * len(acc)))
+            jobs.append((Packet(function=Function.SILU, continued=True), [50], [0], [0]))
+    whole = [value for acc in parts for value in acc]
+    tokens = [r.token for r in run(CONFIGS["up5k"], jobs) if r.token is not None]
+    assert tokens[len(parts) - 1::len(parts)] == [whole.index(max(whole))] * 2

@@ -4,11 +4,11 @@ from typing import Any
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..config import CoreConfig
 from ..isa import HEADERS, Opcode
-from ..mem.fetch import Fetch
+from ..mem.fetch import token_side
 from ..numerics import VECTOR_BITS
 from .accumulate import Accumulator
 from .constants import ConstantFeed
@@ -67,8 +67,9 @@ class Core(wiring.Component):
     ----------
     config : :class:`CoreConfig`
         Size.
-    latency : int
-        Cycles from address to data of the image memory.
+    fetch : component with :func:`~ternforge.mem.fetch.token_side`
+        Reads the image memory; becomes a part of the core. :class:`~ternforge.mem.fetch.Fetch` for
+        memory of a fixed latency, :class:`~ternforge.mem.burst.BurstFetch` for any other.
 
     Members
     -------
@@ -76,8 +77,6 @@ class Core(wiring.Component):
         One step each; ready while no token is under way.
     result : :py:`Out(stream.Signature(16))`
         Token with the largest logit, one per step. Not sent after a fault.
-    read_address, read_data
-        Port of the image memory: beat address, data ``latency`` cycles later.
     peek_address : :py:`In(16)`
         Vector element to read while no token is under way.
     peek_data : :py:`Out(signed(24))`
@@ -86,23 +85,25 @@ class Core(wiring.Component):
         Counters and flags.
     trace : :py:`Out(trace_signature(config))`
         Writes of this cycle.
+
+    The others are those that ``fetch`` has for the image memory.
     """
 
     tokens: stream.Interface
     result: stream.Interface
-    read_address: Signal
-    read_data: Signal
     peek_address: Signal
     peek_data: Signal
     status: Any  # interface of status_signature()
     trace: Any  # interface of trace_signature(config)
 
-    def __init__(self, config: CoreConfig, latency: int):
-        self.config, self.latency = config, latency
+    def __init__(self, config: CoreConfig, fetch: Any):
+        self.config, self.fetch = config, fetch
+        self.memory_side = {name: member for name, member in fetch.signature.members.items()
+                            if name not in token_side(config)}
         super().__init__({
             "tokens": In(stream.Signature(step_layout())),
             "result": Out(stream.Signature(16)),
-            "read_address": Out(24), "read_data": In(config.beat_bits),
+            **self.memory_side,
             "peek_address": In(16), "peek_data": Out(signed(VECTOR_BITS)),
             "status": Out(status_signature()), "trace": Out(trace_signature(config)),
         })
@@ -110,7 +111,7 @@ class Core(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.fetch = fetch = Fetch(config, self.latency)
+        m.submodules.fetch = fetch = self.fetch
         m.submodules.sequencer = sequencer = Sequencer(config)
         m.submodules.constants = constants = ConstantFeed(config)
         m.submodules.quantiser = quantiser = Quantiser(config)
@@ -122,7 +123,14 @@ class Core(wiring.Component):
         m.submodules.vector_ram = vectors = VectorRam(config)
         m.submodules.state_ram = states = StateRam(config)
 
-        m.d.comb += [self.read_address.eq(fetch.read_address), fetch.read_data.eq(self.read_data)]
+        for name, member in self.memory_side.items():
+            inner, outer = getattr(fetch, name), getattr(self, name)
+            if not member.is_port:
+                connect(m, inner, flipped(outer))
+            elif member.flow == Out:
+                m.d.comb += outer.eq(inner)
+            else:
+                m.d.comb += inner.eq(outer)
         connect(m, fetch.o, sequencer.i)
         connect(m, sequencer.constants, constants.i)
         connect(m, constants.o, quantiser.constants)

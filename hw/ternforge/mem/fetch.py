@@ -9,7 +9,27 @@ from ..isa import DIRECTORY, MAGIC, gather
 from .queue import BlockQueue
 from .slice import RegisterSlice
 
-__all__ = ["Fetch"]
+__all__ = ["Fetch", "token_side"]
+
+
+def token_side(config: CoreConfig) -> dict[str, wiring.Member]:
+    """Members that a fetch unit has for the core, whatever its memory.
+
+    ``start`` : :py:`In(1)`
+        Begin a token; only while ``idle``.
+    ``token`` : :py:`In(16)`
+        Taken with ``start``.
+    ``stop`` : :py:`In(1)`
+        End of the token.
+    ``idle`` : :py:`Out(1)`
+        Ready for ``start``.
+    ``fault`` : :py:`Out(1)`
+        No magic number in the directory, or ``token`` is not in the vocabulary. Ends with ``stop``.
+    ``o`` : :py:`Out(stream.Signature(config.beat_bits))`
+        Header of the embedding rows, the row of ``token``, then the program.
+    """
+    return {"start": In(1), "token": In(16), "stop": In(1), "idle": Out(1), "fault": Out(1),
+            "o": Out(stream.Signature(config.beat_bits))}
 
 
 class Fetch(wiring.Component):
@@ -32,18 +52,8 @@ class Fetch(wiring.Component):
     -------
     read_address, read_data
         Port of the memory; one read per cycle.
-    start : :py:`In(1)`
-        Begin a token; only while ``idle``.
-    token : :py:`In(16)`
-        Taken with ``start``.
-    stop : :py:`In(1)`
-        End of the token.
-    idle : :py:`Out(1)`
-        Ready for ``start``.
-    fault : :py:`Out(1)`
-        No magic number in the directory, or ``token`` is not in the vocabulary. Ends with ``stop``.
-    o : :py:`Out(stream.Signature(config.beat_bits))`
-        Header and embedding row, then program.
+
+    The others are those of :func:`token_side`.
     """
 
     read_address: Signal
@@ -58,9 +68,7 @@ class Fetch(wiring.Component):
     def __init__(self, config: CoreConfig, latency: int):
         self.config, self.latency = config, latency
         super().__init__({
-            "read_address": Out(24), "read_data": In(config.beat_bits),
-            "start": In(1), "token": In(16), "stop": In(1), "idle": Out(1), "fault": Out(1),
-            "o": Out(stream.Signature(config.beat_bits)),
+            "read_address": Out(24), "read_data": In(config.beat_bits), **token_side(config),
         })
 
     def elaborate(self, platform):

@@ -1,0 +1,222 @@
+"""Fetch of a memory of any latency: a token's beats in order, whatever memory and core do."""
+
+import random
+
+import pytest
+
+from ternforge.config import CoreConfig
+from ternforge.isa import DIRECTORY, MAGIC
+from ternforge.mem.burst import BurstFetch
+from ternforge_sim.bench import get, simulate
+
+#: Beats shorter than a header, as long, and with a register behind the queue.
+CONFIGS = {lanes: CoreConfig(lanes=lanes, memory_beats=256, bank_beats=0) for lanes in (8, 16, 40)}
+ROWS, STRIDE, PROGRAM = 5, 6, 90
+DEPTH = 16
+
+
+def image(config: CoreConfig, magic: int = MAGIC) -> list[int]:
+    """Directory, then beats that tell their address."""
+    head, bits = config.header_beats, config.beat_bits
+    word = DIRECTORY.const({"magic": magic, "vocab_size": ROWS, "embedding": 2 * head + PROGRAM,
+                            "stride": STRIDE, "reserved": 0}).as_value().value
+    beats = [word >> (bits * k) & ((1 << bits) - 1) for k in range(head)]
+    return [*beats, *(k << (bits - 8) | k for k in range(head, 256))]
+
+
+def expected(config: CoreConfig, beats: list[int], token: int) -> list[int]:
+    head = config.header_beats
+    row = 2 * head + PROGRAM + STRIDE * token
+    return [*beats[head:2 * head], *beats[row:row + STRIDE], *beats[2 * head:2 * head + PROGRAM]]
+
+
+class Memory:
+    """A memory of beats with a latency, pauses, and a short memory of what was asked.
+
+    It checks what an adapter relies on: requests lie inside of the image and stand until they are
+    taken, and nothing is asked while it stops.
+    """
+
+    def __init__(self, dut: BurstFetch, beats: list[int], *, latency=lambda: 3, pause=lambda: 0,
+                 waits=lambda: 0, abandons: bool = True):
+        self.dut, self.beats, self.latency, self.pause = dut, beats, latency, pause
+        self.waits, self.abandons = waits, abandons
+        self.requests: list[tuple[int, int]] = []
+        self.dropped = 0
+
+    async def process(self, ctx):
+        port = self.dut.memory
+        queue: list[list[int]] = []  # of requests: cycles to wait, next address, end
+        busy_for, pause, sent, held = self.waits(), 0, 0, None
+        ctx.set(port.idle, 1)
+        async for _, _, valid, ready, payload, taken, stop in ctx.tick().sample(
+                port.request.valid, port.request.ready, port.request.payload, port.data.ready,
+                port.stop):
+            if held is not None:
+                assert (valid, payload.address, payload.beats) == (1, *held)
+            accepted, held = valid and ready, None
+            if valid and not accepted:
+                held = payload.address, payload.beats
+            if sent and taken:
+                sent = 0
+                queue[0][1] += 1
+                if queue[0][1] == queue[0][2]:
+                    queue.pop(0)
+                pause = self.pause()
+            if accepted:
+                assert payload.beats > 0
+                assert payload.address + payload.beats <= len(self.beats)
+                self.requests.append((payload.address, payload.beats))
+                queue.append([self.latency(), payload.address, payload.address + payload.beats])
+            for request in queue:
+                request[0] = max(0, request[0] - 1)
+            if stop and self.abandons and not sent:
+                self.dropped += sum(end - at for _, at, end in queue)
+                queue.clear()
+            busy_for = self.waits() if accepted else max(0, busy_for - 1)
+            pause = max(0, pause - 1) if not sent else pause
+            if not sent and queue and not queue[0][0] and not pause:
+                sent = 1
+                ctx.set(port.data.payload, self.beats[queue[0][1]])
+            ctx.set(port.data.valid, sent)
+            ctx.set(port.request.ready, len(queue) < 2 and not busy_for)
+            ctx.set(port.idle, not queue)
+
+
+async def begin(ctx, dut, token: int):
+    await ctx.tick().until(dut.idle)
+    ctx.set(dut.token, token)
+    ctx.set(dut.start, 1)
+    await ctx.tick()
+    ctx.set(dut.start, 0)
+
+
+async def end(ctx, dut):
+    ctx.set(dut.stop, 1)
+    await ctx.tick()
+    ctx.set(dut.stop, 0)
+
+
+#: Most pause of the memory before a beat, of its answer to a request, and of the core.
+PAUSES = {"full-rate": (0, 0, 0), "slow-memory": (5, 0, 0), "slow-requests": (0, 9, 0),
+          "backpressure": (0, 0, 6), "all": (3, 3, 3)}
+
+
+@pytest.mark.parametrize("latency", [1, 7, 60])
+@pytest.mark.parametrize("pauses", PAUSES.values(), ids=PAUSES)
+@pytest.mark.parametrize("lanes", CONFIGS)
+def test_tokens_stream_in_order(lanes, pauses, latency):
+    rng, config, received = random.Random(latency), CONFIGS[lanes], []
+    dut, beats = BurstFetch(config, DEPTH), image(config)
+    memory = Memory(dut, beats, latency=lambda: rng.randint(1, latency),
+                    pause=lambda: rng.randint(0, pauses[0]),
+                    waits=lambda: rng.randint(0, pauses[1]))
+
+    async def bench(ctx):
+        for token in (2, 0, 4):
+            await begin(ctx, dut, token)
+            wanted = expected(config, beats, token)
+            received.append((await get(ctx, dut.o, len(wanted), lambda: rng.randint(0, pauses[2])),
+                             wanted))
+            await end(ctx, dut)
+
+    simulate(dut, bench, processes=[memory.process])
+    assert [taken for taken, _ in received] == [wanted for _, wanted in received]
+    assert len(received) == 3
+    assert memory.dropped == 0
+    head = config.header_beats
+    row = 2 * head + PROGRAM
+    assert memory.requests == [
+        request for token in (2, 0, 4) for request in
+        ((0, 2 * head), (row + token * STRIDE, STRIDE), (2 * head, PROGRAM))]
+
+
+@pytest.mark.parametrize("abandons", [True, False], ids=["abandons", "finishes"])
+@pytest.mark.parametrize("slow", [0, 4], ids=["fast-core", "slow-core"])
+@pytest.mark.parametrize("lanes", CONFIGS)
+def test_stop_anywhere_and_start_again(lanes, slow, abandons):
+    rng, config = random.Random(lanes), CONFIGS[lanes]
+    dut, beats, received = BurstFetch(config, DEPTH), image(config), []
+    memory = Memory(dut, beats, latency=lambda: rng.randint(1, 20),
+                    pause=lambda: rng.choice((0, 0, 2)), waits=lambda: rng.choice((0, 0, 30)),
+                    abandons=abandons)
+
+    async def bench(ctx):
+        for number in range(30):
+            token = rng.randrange(ROWS)
+            await begin(ctx, dut, token)
+            if number % 3 == 0:  # before, between and after the requests
+                await ctx.tick().repeat(rng.randint(1, 80))
+                wanted = []
+            else:
+                wanted = expected(config, beats, token)[:rng.randrange(1, 60)]
+                taken = await get(ctx, dut.o, len(wanted), lambda: rng.randint(0, slow))
+                received.append((taken, wanted))
+            await end(ctx, dut)
+
+    simulate(dut, bench, processes=[memory.process])
+    assert [taken for taken, _ in received] == [wanted for _, wanted in received]
+    assert len(received) == 20
+    assert (memory.dropped > 0) == abandons
+
+
+@pytest.mark.parametrize("lanes", CONFIGS)
+def test_full_rate_has_no_bubbles(lanes):
+    """A memory that pauses less often than the queue is deep costs nothing behind a slow core."""
+    config, gaps = CONFIGS[lanes], []
+    dut, beats = BurstFetch(config, DEPTH), image(config)
+    memory = Memory(dut, beats, latency=lambda: 12)
+
+    async def bench(ctx):
+        await begin(ctx, dut, 1)
+        ctx.set(dut.o.ready, 1)
+        for _ in range(config.header_beats + STRIDE):
+            await ctx.tick().until(dut.o.valid)
+        await ctx.tick().until(dut.o.valid)
+        for _ in range(PROGRAM - 1):
+            _, _, valid = await ctx.tick().sample(dut.o.valid)
+            gaps.append(not valid)
+
+    simulate(dut, bench, processes=[memory.process])
+    assert sum(gaps) == 0
+
+
+def test_the_queue_fills_while_the_core_waits():
+    config, rest = CONFIGS[16], []
+    dut, beats = BurstFetch(config, DEPTH), image(config)
+    memory = Memory(dut, beats, pause=lambda: 3)  # a beat in four cycles
+
+    async def bench(ctx):
+        await begin(ctx, dut, 1)
+        await ctx.tick().repeat(200)
+        ctx.set(dut.o.ready, 1)
+        for _ in range(DEPTH):
+            _, _, valid = await ctx.tick().sample(dut.o.valid)
+            rest.append(valid)
+
+    simulate(dut, bench, processes=[memory.process])
+    assert all(rest)
+
+
+@pytest.mark.parametrize(("magic", "token"), [(MAGIC ^ 1, 0), (MAGIC, ROWS)],
+                         ids=["no image", "foreign token"])
+def test_fault_and_recovery(magic, token):
+    config, faults, taken = CONFIGS[16], [], []
+    beats = image(config, magic)
+    dut = BurstFetch(config, DEPTH)
+    memory = Memory(dut, beats)
+
+    async def bench(ctx):
+        await begin(ctx, dut, token)
+        await ctx.tick().until(dut.fault)
+        faults.append(ctx.get(dut.o.valid))
+        await end(ctx, dut)
+        await ctx.tick().until(dut.idle)
+        faults.append(ctx.get(dut.fault))
+        beats[0] = image(config)[0]
+        await begin(ctx, dut, 3)
+        taken.extend(await get(ctx, dut.o, len(expected(config, beats, 3))))
+
+    simulate(dut, bench, processes=[memory.process])
+    assert faults == [0, 0]
+    assert taken == expected(config, beats, 3)
