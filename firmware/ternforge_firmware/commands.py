@@ -27,7 +27,7 @@ from ternforge_model.options import Calibration, check_calibration
 from ternforge_model.program import Program
 
 from .assemble import assemble, disassemble
-from .image import Image, read, refuse_misfit
+from .image import Image, read
 from .imagefile import ImageFile
 from .lower import HasJson, layout_for
 from .verify import verify as check
@@ -124,7 +124,7 @@ def open_image(path: Path, core: CoreConfig | None) -> ImageFile:
     """The file at ``path``, which ``core`` must be able to run if one is given."""
     found = ImageFile(path)
     if core is not None:
-        refuse_misfit(core, found.lanes, found.elements, found.needs, str(path))
+        found.check_core(core)
     return found
 
 

@@ -101,6 +101,19 @@ class PacketSource(Protocol):
         """See :mod:`.lower`."""
         ...
 
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 of the model, 64 hexadecimal digits."""
+        ...
+
+    def memory(self) -> Beats:
+        """The image memory as the core sees it, ``uint8 [beats, lanes]``."""
+        ...
+
+    def check_core(self, core: CoreConfig) -> None:
+        """Refuse a core that cannot run this image; see :func:`refuse_misfit`."""
+        ...
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Image:

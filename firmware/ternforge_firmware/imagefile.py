@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ternforge.config import CoreConfig
 from ternforge.isa import Opcode
 
 from .container import (
@@ -24,7 +25,7 @@ from .container import (
     load_json,
     parse_table,
 )
-from .image import core_needs
+from .image import core_needs, refuse_misfit
 from .packet import Beats, Packet, header_beats, parse_header, parse_payload, payload_beats
 
 __all__ = ["ImageFile"]
@@ -166,6 +167,15 @@ class ImageFile:
     def memory_beats(self) -> int:
         """Beats of the image memory."""
         return sum(self.sections[name].length for name in SECTIONS[:3]) // self.lanes
+
+    def memory(self) -> Beats:
+        """The image memory as the core sees it, ``uint8 [beats, lanes]``, mapped."""
+        return np.memmap(self.path, np.uint8, "r", self.sections[SECTIONS[0]].offset,
+                         (self.memory_beats, self.lanes))
+
+    def check_core(self, core: CoreConfig, name: str | None = None) -> None:
+        """Refuse a core that cannot run this image; see :func:`~.image.refuse_misfit`."""
+        refuse_misfit(core, self.lanes, self.elements, self.needs, name or str(self.path))
 
     def _beats(self, file: BinaryIO, count: int) -> Beats:
         raw = file.read(count * self.lanes)

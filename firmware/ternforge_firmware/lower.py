@@ -244,12 +244,12 @@ def _describe(op: Op) -> dict[str, Any]:
             **{name: value for name, value in names.items() if value is not None}}
 
 
-def raise_(image: Image, name: str = "image", *, check_hash: bool = True) -> Program:
+def raise_(image: PacketSource, name: str = "image", *, check_hash: bool = True) -> Program:
     """Rebuild the program of an image, so that nothing but the image is needed to run its model.
 
     Parameters
     ----------
-    image : Image
+    image : PacketSource
         What to read.
     name : str
         Stands for the image in error messages.
@@ -282,7 +282,7 @@ def telling_metadata(name: str) -> Iterator[None]:
                          f"packets of the program: {text}") from None
 
 
-def _raise(image: Image) -> Program:
+def _raise(image: PacketSource) -> Program:
     return program_of(image, tuple(raised(image)))
 
 

@@ -5,7 +5,7 @@ integers for every way of cutting a sequence into calls.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -213,6 +213,11 @@ def recur(gate: Ints, c: Ints, start: Ints | None) -> Ints:
     return h
 
 
+def _columns(op: Matvec) -> np.ndarray:
+    """Weights ``[K, rows]`` in float: products with codes run on BLAS and stay exact."""
+    return op.trits.astype(np.float32 if op.fan_in <= _EXACT_FLOAT32 else np.float64).T
+
+
 class IntegerModel:
     """Runs a program on integers.
 
@@ -226,12 +231,8 @@ class IntegerModel:
         if not isinstance(program, Program):
             raise TypeError(f"IntegerModel program must be a Program, not {program!r}")
         self.program = program
-        # float32 products of trits and codes run on BLAS and stay exact.
-        self._weights = {
-            op.name: np.ascontiguousarray(op.trits.T).astype(
-                np.float32 if op.fan_in <= _EXACT_FLOAT32 else np.float64)
-            for op in program.ops if isinstance(op, Matvec)
-        }
+        self._weights = {op.name: np.ascontiguousarray(_columns(op))
+                         for op in program.ops if isinstance(op, Matvec)}
 
     @property
     def logit_scale(self) -> float:
@@ -239,7 +240,8 @@ class IntegerModel:
         return self.program.logit_scale
 
     def forward(
-        self, ids: Sequence[int] | np.ndarray, state: State | None = None, *, trace: bool = False
+        self, ids: Sequence[int] | np.ndarray, state: State | None = None, *, trace: bool = False,
+        ops: Iterable[Op] | None = None,
     ) -> IntegerResult:
         """Run a sequence.
 
@@ -258,6 +260,9 @@ class IntegerModel:
             ``[T, 2]`` (mantissa, shift; only if scaled) and ``rows`` ``[T, rows]``, which is what
             it writes to the vector RAM (to the state RAM for RECURRENCE, nothing for LOGITS
             without ``store``).
+        ops : iterable of Op or None
+            What to run instead of the program's own ops: those of a model so large that each is
+            made when it is due, and forgotten.
 
         Raises
         ------
@@ -270,7 +275,7 @@ class IntegerModel:
         rows = self.program.embedding[tokens].astype(np.int64) << self.program.embedding_shift
         run = _Run(rows, state or {}, trace)
         run.note("embeddings", "vector", rows)
-        for op in self.program.ops:
+        for op in self.program.ops if ops is None else ops:
             self._execute(run, op)
         return IntegerResult(
             tokens=run.acc.argmax(-1), acc=run.acc, ratio_mantissa=run.ratio[0],
@@ -313,4 +318,5 @@ class IntegerModel:
         elif isinstance(op, Quantise):
             run.quantise(op)
         else:
-            run.matvec(op, self._weights[op.name])
+            weights = self._weights.get(op.name)
+            run.matvec(op, _columns(op) if weights is None else weights)
