@@ -12,8 +12,9 @@ from rich.table import Table
 from ternforge.cli import command
 from ternforge.output import print_json
 from ternforge.presets import core_preset
-from ternforge_firmware.image import Image
+from ternforge_firmware.image import Image, PacketSource
 from ternforge_firmware.image import read as read_image
+from ternforge_firmware.imagefile import ImageFile as MappedImage
 from ternforge_firmware.lower import lower_for
 from ternforge_firmware.text import image_tokenizer
 from ternforge_model.catalog import open_model
@@ -33,13 +34,13 @@ from ternforge_model.options import (
     encode_prompt,
 )
 
-from .runner import build_simulator
+from .runner import MemoryModel, build_simulator
 from .simulate import Progress, Simulation, Wave
 from .simulate import simulate as run_simulation
 from .window import WaveRequest
 
-__all__ = ["DEFAULT_BOARD", "Shown", "finish", "open_image", "print_report", "run_and_show",
-           "simulate"]
+__all__ = ["DEFAULT_BOARD", "Shown", "finish", "memory_model", "open_image", "open_source",
+           "print_report", "run_and_show", "simulate"]
 
 DEFAULT_BOARD = "ulx3s-85f"
 
@@ -61,6 +62,34 @@ def open_image(board: str, model: str | None, image: Path | None,
     return lower_for(found.program, board, found.tokenizer)
 
 
+def open_source(board: str, model: str | None, image: Path | None,
+                calibration: Path | None = None) -> PacketSource:
+    """Like :func:`open_image`; a file stays on disk if the image memory is off the chip."""
+    core = core_preset(board)
+    if image is None or model is not None or calibration is not None or core.bank_beats:
+        return open_image(board, model, image, calibration)
+    mapped = MappedImage(image)
+    mapped.check_core(core)
+    return mapped
+
+
+def memory_model(board: str, latency: int | None, stalls: float | None,
+                 seed: int) -> MemoryModel | None:
+    """What the command line says of an image memory off the chip."""
+    if latency is stalls is None:
+        return None
+    if core_preset(board).bank_beats:
+        raise UserError("--memory-latency and --memory-stalls are for a core with its image memory "
+                        f"off the chip, such as --board ddr-n16, not for {board}")
+    if latency is not None and not 1 <= latency < 1 << 31:
+        raise UserError(f"--memory-latency must be 1 or more, not {latency}")
+    if stalls is not None and not 0 <= stalls < 1:
+        raise UserError(f"--memory-stalls must be 0 or more and less than 1, not {stalls}")
+    usual = MemoryModel()
+    return MemoryModel(latency=usual.latency if latency is None else latency,
+                       stalls=stalls or 0.0, seed=seed & 0x7FFFFFFF)
+
+
 @dataclass(frozen=True)
 class Shown:
     """A finished run, as it is reported."""
@@ -70,9 +99,9 @@ class Shown:
     wave: tuple[Path, int, int] | None  #: file, first and last cycle of the waveform
 
 
-def run_and_show(board: str, image: Image, prompt: str, tokens: int, temperature: float,
+def run_and_show(board: str, image: PacketSource, prompt: str, tokens: int, temperature: float,
                  seed: int, *, quiet: bool, check: bool = True,
-                 wave: WaveRequest | None = None) -> Shown:
+                 wave: WaveRequest | None = None, memory: MemoryModel | None = None) -> Shown:
     """Build, run and show."""
     check_choice(tokens, temperature)
     core = core_preset(board)
@@ -89,7 +118,7 @@ def run_and_show(board: str, image: Image, prompt: str, tokens: int, temperature
         library = build(window.path.suffix[1:])
         with console.status("recording the waveform ..."):
             return run_simulation(library, core, image, ids, tokens, temperature=temperature,
-                                  seed=seed, check=False, wave=window)
+                                  seed=seed, check=False, wave=window, memory=memory)
 
     library = build()
     text = tokenizer.text_stream(continued=True)
@@ -102,7 +131,7 @@ def run_and_show(board: str, image: Image, prompt: str, tokens: int, temperature
                            f"token · {progress.cycles_per_second / 1e3:.0f} k cycles/s")
 
         run = run_simulation(library, core, image, ids, tokens, temperature=temperature, seed=seed,
-                             check=check, on_token=on_token)
+                             check=check, on_token=on_token, memory=memory)
         display.add(text.finish())
     written = (wave or WaveRequest(None, None)).write(f"{board}-{image.model}", run, traced)
     return Shown(run, tokenizer.decode(run.tokens, continued=True), written)
@@ -158,7 +187,9 @@ def finish(run: Simulation) -> None:
 
 @command(example='ternforge simulate --board icebreaker --model shakespeare-up5k --tokens 64\n'
                  'ternforge simulate --image model.tfi --prompt "ROMEO:" --temperature 0.8 --json\n'
-                 'ternforge simulate --model shakespeare-85f --fst start.fst --window 11334:13000')
+                 'ternforge simulate --model shakespeare-85f --fst start.fst --window 11334:13000\n'
+                 'ternforge simulate --board ddr-n16 --image mmfree-370m.tfi --tokens 1 '
+                 '--memory-latency 60')
 def simulate(
     board: Board = DEFAULT_BOARD, model: Model = None, image: ImageFile = None,
     calibrate: Calibration = None, prompt: Prompt = "ROMEO:", tokens: Tokens = 64,
@@ -170,12 +201,19 @@ def simulate(
     window: Annotated[str | None, typer.Option(
         metavar="FIRST:LAST", help="Clock cycles of the waveform; the first 1,000 of the first "
                                    "token unless given.")] = None,
+    memory_latency: Annotated[int | None, typer.Option(
+        help="Cycles from a request to its first beat, where the image memory is off the chip; 30 "
+             "unless given.")] = None,
+    memory_stalls: Annotated[float | None, typer.Option(
+        help="Share of the cycles in which that memory could give a beat and does not; 0 unless "
+             "given.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a model on the generated Verilog, cycle by cycle, against the integer model."""
     wave = WaveRequest(fst, window)
-    shown = run_and_show(board, open_image(board, model, image, calibrate), prompt, tokens,
-                         temperature, seed, quiet=as_json, check=check, wave=wave)
+    memory = memory_model(board, memory_latency, memory_stalls, seed)
+    shown = run_and_show(board, open_source(board, model, image, calibrate), prompt, tokens,
+                         temperature, seed, quiet=as_json, check=check, wave=wave, memory=memory)
     if as_json:
         print_json(_results(shown))
     else:

@@ -1,14 +1,18 @@
 """Finds the first place where the hardware leaves the integer model."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from ternforge_firmware.image import Image
+from ternforge.isa import Function, Opcode
+from ternforge_firmware.allocate import RESIDUAL_VECTOR
+from ternforge_firmware.image import PacketSource
+from ternforge_firmware.lower import telling_metadata
 from ternforge_model.integer import Trace
-from ternforge_model.program import Load, Matvec, Op, Program
 
-__all__ = ["Divergence", "expected_writes", "first_divergence"]
+__all__ = ["Divergence", "Outline", "expected_writes", "first_divergence"]
 
 #: Kind of RAM by the number in ``EVENT``.
 MEMORIES = ("vector", "state", "codes")
@@ -45,85 +49,108 @@ class Divergence:
         return asdict(self)
 
 
-def _writes(op: Op, trace: Trace) -> list[tuple[int, np.ndarray]]:
-    """Kind and values, time first, of what ``op`` writes, in order."""
-    if isinstance(op, Load):
-        return [(0, trace[op.name, "vector"])]
-    if isinstance(op, Matvec):
-        rows = trace.get((op.name, "rows"))
-        return [] if rows is None else [(1 if _writes_state(op) else 0, rows)]
-    return [(0, trace[op.name, "v"]), (2, trace[op.name, "codes"])] if op.codes else []
+@dataclass(frozen=True)
+class Outline:
+    """The packets of a token, the embedding row first, without constants and weights."""
+
+    entries: tuple[Mapping[str, Any], ...]  #: names, as in ``packets`` of an image's metadata
+    ops: tuple[Opcode, ...]
+    fields: tuple[Mapping[str, int], ...]  #: of the headers
+    rows: tuple[int, ...]  #: first row of each packet: a matrix may have several
+    ternary_weights: int  #: of all matrices
+
+    @classmethod
+    def of(cls, image: PacketSource) -> "Outline":
+        """The outline of an image.
+
+        Raises
+        ------
+        ImageError
+            If the metadata have not as many entries as there are packets.
+        """
+        entries: list[Mapping[str, Any]] = [{"name": "embeddings", "layer": None,
+                                             "dst": RESIDUAL_VECTOR}]
+        packets, first_rows, weights, fan_in = [(Opcode.LOAD, image.row_fields)], [0], 0, 0
+        with telling_metadata(image.model):
+            entries += image.metadata["packets"]
+            for packet in image.program:
+                if packet.op is Opcode.END:
+                    continue
+                entry, before = entries[len(packets)], entries[len(packets) - 1]
+                first = 0
+                if packet.op is Opcode.MATVEC:
+                    weights += fan_in * packet.fields["rows"]
+                    if entry["name"] == before["name"]:
+                        first = first_rows[-1] + packets[-1][1]["rows"]
+                elif packet.fields.get("codes"):
+                    fan_in = packet.fields["count"]
+                packets.append((packet.op, packet.fields))
+                first_rows.append(first)
+            if len(packets) != len(entries):
+                raise ValueError(f"{len(packets) - 1} packets must have as many entries, not "
+                                 f"{len(entries) - 1}")
+        return cls(tuple(entries), tuple(op for op, _ in packets),
+                   tuple(fields for _, fields in packets), tuple(first_rows), weights)
+
+    def writes_state(self, packet: int) -> bool:
+        """Whether this packet writes to the state RAM instead of the vector RAM."""
+        return (self.ops[packet] is Opcode.MATVEC
+                and self.fields[packet]["function"] == Function.RECURRENCE.value)
+
+    def writes(self, packet: int, trace: Trace) -> list[tuple[int, np.ndarray]]:
+        """Kind and values, time first, of what a packet writes, in order."""
+        name, op = self.entries[packet]["name"], self.ops[packet]
+        if op is Opcode.LOAD:
+            return [(0, trace[name, "vector"])]
+        if op is Opcode.MATVEC:
+            rows = trace.get((name, "rows"))
+            if rows is None:
+                return []
+            first, count = self.rows[packet], self.fields[packet]["rows"]
+            return [(int(self.writes_state(packet)), rows[:, first:first + count])]
+        if self.fields[packet]["codes"]:
+            return [(0, trace[name, "v"]), (2, trace[name, "codes"])]
+        return []
+
+    def tensor(self, packet: int, kind: int) -> str:
+        """Name of the tensor that a packet writes to memory ``kind``."""
+        if packet >= len(self.entries) or kind == 2:
+            return MEMORIES[kind]
+        return self.entries[packet].get("state" if kind == 1 else "dst", MEMORIES[kind])
 
 
-def _writes_state(op: Op | None) -> bool:
-    return isinstance(op, Matvec) and op.state is not None and op.dst is None
-
-
-def _tensor(op: Op | None, kind: int) -> str:
-    """Name of the tensor that ``op`` writes to memory ``kind``."""
-    if kind != 2 and op is not None:
-        name = op.state if isinstance(op, Matvec) and kind == 1 else op.dst
-        if name is not None:
-            return name
-    return MEMORIES[kind]
-
-
-def expected_writes(program: Program, image: Image, trace: Trace,
-                    position: int = 0) -> np.ndarray:
+def expected_writes(outline: Outline, trace: Trace, position: int = 0) -> np.ndarray:
     """All writes of one token in order: int64 ``[n, 5]`` of packet, kind, element, address, value.
 
     Parameters
     ----------
-    program : Program
-        What the integer model ran.
-    image : Image
-        The same program as packets; gives the addresses.
+    outline : Outline
+        Of the image; gives the addresses.
     trace : dict
         From the integer model.
     position : int
         Time index into ``trace``.
     """
     parts = []
-    for packet, ((op, first), item) in enumerate(zip(
-            packet_ops(program, image), (image.embedding[0], *image.program[:-1]), strict=True)):
-        start = item.fields["state" if _writes_state(op) else "dst"]
-        for kind, values in _writes(op, trace):
+    for packet, fields in enumerate(outline.fields):
+        start = fields.get("state" if outline.writes_state(packet) else "dst", 0)
+        for kind, values in outline.writes(packet, trace):
             row = values[position]
-            if isinstance(op, Matvec):
-                row = row[first:first + item.fields["rows"]]
             part = np.empty((len(row), 5), np.int64)
-            part[:, 0], part[:, 1], part[:, 4] = packet, kind, row
-            part[:, 2] = first + np.arange(len(row))
-            part[:, 3] = np.arange(len(row)) + (0 if kind == 2 else start)
+            place, first = np.arange(len(row)), outline.rows[packet]
+            part[:, 0], part[:, 1], part[:, 2], part[:, 4] = packet, kind, first + place, row
+            part[:, 3] = place + (0 if kind == 2 else start)
             parts.append(part)
     return np.concatenate(parts)
 
 
-def packet_ops(program: Program, image: Image | None = None) -> list[tuple[Op, int]]:
-    """Op of each packet of a token, the embedding row's first, and the first of its rows.
-
-    Without ``image`` each op is one packet.
-    """
-    if image is None:
-        return [(op, 0) for op in (program.embedding_row(0), *program.ops)]
-    by_name = {op.name: op for op in program.ops}
-    found: list[tuple[Op, int]] = [(program.embedding_row(0), 0)]
-    last, rows = "", 0
-    for entry, item in zip(image.metadata["packets"], image.program, strict=False):
-        rows = rows if entry["name"] == last else 0
-        last = entry["name"]
-        found.append((by_name[last], rows))
-        rows += item.fields.get("rows", 0)
-    return found
-
-
-def first_divergence(program: Program, expected: np.ndarray, events: np.ndarray,
-                     position: int, image: Image | None = None) -> Divergence | None:
+def first_divergence(outline: Outline, expected: np.ndarray, events: np.ndarray,
+                     position: int) -> Divergence | None:
     """Compare one token's traced writes with :func:`expected_writes`: memory, address and value.
 
     Parameters
     ----------
-    program : Program
+    outline : Outline
         Names the packets.
     expected : ndarray
         From :func:`expected_writes`.
@@ -131,8 +158,6 @@ def first_divergence(program: Program, expected: np.ndarray, events: np.ndarray,
         From the hardware, in order.
     position : int
         Token position, for the report.
-    image : Image or None
-        Tells which packets belong to one op; None if each op is one packet.
     """
     count = min(len(expected), len(events))
     same = np.ones(count, bool)
@@ -150,11 +175,11 @@ def first_divergence(program: Program, expected: np.ndarray, events: np.ndarray,
     # A write of another packet or memory means that the wanted one was left out.
     matches = have is not None and (want is None or (int(have["packet"]), int(have["kind"]))
                                     == (packet, kind))
-    ops = packet_ops(program, image)
-    op = ops[packet][0] if packet < len(ops) else None
+    known = packet < len(outline.entries)
+    entry = outline.entries[packet] if known else {"name": "END", "layer": None}
     return Divergence(
-        position=position, layer=op.layer if op else None, packet=packet,
-        op=op.name if op else "END", tensor=_tensor(op, kind), memory=MEMORIES[kind],
+        position=position, layer=entry["layer"], packet=packet, op=entry["name"],
+        tensor=outline.tensor(packet, kind), memory=MEMORIES[kind],
         element=element, address=int(want[3]) if want is not None else None,
         actual_address=int(events["address"][index]) if matches else None,
         expected=int(want[4]) if want is not None else None,

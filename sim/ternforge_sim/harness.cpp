@@ -1,4 +1,5 @@
-// Drives the Verilated accelerator for ctypes: steps of one token, image upload, trace, waveform.
+// Drives the Verilated accelerator for ctypes: steps of one token, image, trace, waveform.
+// EXTERNAL_MEMORY: its image memory is a MemoryModel (memory.hpp, which stands before this text).
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -66,6 +67,9 @@ struct Simulation {
     bool tracing = false;
     uint32_t code_index = 0, code_packet = ~0u;
     std::vector<Event> events;
+#if defined(EXTERNAL_MEMORY)
+    MemoryModel memory;
+#endif
 #if defined(TRACE_FST) || defined(TRACE_VCD)
     std::unique_ptr<Wave> wave;
     uint64_t wave_first = 0, wave_last = 0;
@@ -80,8 +84,14 @@ struct Simulation {
     }
 
     void tick() {
+#if defined(EXTERNAL_MEMORY)
+        memory.before_edge(*top, cycle);
+#endif
         top->clk = 1;
         top->eval();
+#if defined(EXTERNAL_MEMORY)
+        memory.after_edge(*top, cycle + 1);
+#endif
         dump(0);
         top->clk = 0;
         top->eval();
@@ -142,6 +152,20 @@ void ternforge_delete(Simulation* s) {
 
 uint64_t ternforge_cycle(const Simulation* s) { return s->cycle; }
 
+#if defined(EXTERNAL_MEMORY)
+// The image memory is `count` beats of `bytes` bytes each at `beats`, which stay the caller's.
+void ternforge_map(Simulation* s, const uint8_t* beats, uint64_t count, uint32_t bytes) {
+    s->memory.beats = beats, s->memory.count = count, s->memory.bytes = bytes;
+}
+
+// First beat `latency` cycles after a request; `stalls` of 2^32 cycles without a beat; `gap` cycles
+// without one after each `burst` beats.
+void ternforge_memory(Simulation* s, uint32_t latency, uint32_t stalls, uint32_t burst,
+                      uint32_t gap, uint32_t seed) {
+    s->memory.latency = latency, s->memory.stalls = stalls, s->memory.burst = burst;
+    s->memory.gap = gap, s->memory.seed = seed + 1ull;
+}
+#else
 // Write `count` beats of `bytes` bytes each, from beat address `address` up.
 void ternforge_write(Simulation* s, uint32_t address, const uint8_t* beats, uint32_t count,
                      uint32_t bytes) {
@@ -156,6 +180,7 @@ void ternforge_write(Simulation* s, uint32_t address, const uint8_t* beats, uint
     set_bits(port, 0, 1, 0);
     for (int k = 0; k < 4; ++k) s->tick();
 }
+#endif
 
 // Run one token. Returns the resulting token, -1 after a fault, -2 if it did not end in time.
 int32_t ternforge_step(Simulation* s, uint32_t token, int reset, int trace, uint64_t max_cycles) {

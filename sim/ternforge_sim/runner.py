@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ternforge.accelerator import Accelerator
+from ternforge.accelerator import accelerator
 from ternforge.cache import cached, content_key
 from ternforge.config import CoreConfig
 from ternforge.core.core import SITES
@@ -17,17 +17,50 @@ from ternforge.verilog import generate
 
 from .verilator import build_library
 
-__all__ = ["EVENT", "Step", "VerilatedCore", "accelerator_verilog", "build_simulator",
-           "generator_key"]
+__all__ = ["EVENT", "MemoryModel", "Step", "VerilatedCore", "accelerator_verilog",
+           "build_simulator", "generator_key"]
 
 #: One traced write: kind 0 is the vector RAM, 1 the state RAM, 2 the codes.
 EVENT = np.dtype([("cycle", "<u8"), ("packet", "<u4"), ("kind", "<u4"), ("address", "<u4"),
                   ("value", "<i4")])
 
-HARNESS = Path(__file__).with_name("harness.cpp")
+HARNESS, MEMORY = (Path(__file__).with_name(name) for name in ("harness.cpp", "memory.hpp"))
 
 #: Far more cycles than any token takes; a core that needs more hangs.
 MAX_CYCLES = 1 << 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryModel:
+    """How a memory off the chip answers; see ``memory.hpp``.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    latency: int = 30  #: cycles from a request to its first beat, at least 1
+    stalls: float = 0.0  #: share of the cycles in which a beat could come and none does, below 1
+    burst: int = 0  #: beats between two gaps; 0: no gaps
+    gap: int = 0  #: cycles of a gap
+    seed: int = 0  #: of the stalls
+
+    def __post_init__(self):
+        if not 1 <= self.latency < 1 << 31:
+            raise ValueError(f"memory latency must be 1 or more, not {self.latency}")
+        if not 0 <= self.stalls < 1:
+            raise ValueError("the share of cycles in which the memory stalls must be 0 or more and "
+                             f"less than 1, not {self.stalls}")
+        if min(self.burst, self.gap, self.seed) < 0 or max(self.burst, self.gap,
+                                                           self.seed) >= 1 << 31:
+            raise ValueError("burst, gap and seed of a memory must be 0 or more, not "
+                             f"{self.burst}, {self.gap} and {self.seed}")
+
+    @property
+    def cycles_per_beat(self) -> float:
+        """Mean, if the core never waits."""
+        return (1 + (self.gap / self.burst if self.burst else 0)) / (1 - self.stalls)
 
 
 @dataclass(frozen=True)
@@ -59,7 +92,7 @@ def generator_key() -> str:
 def accelerator_verilog(config: CoreConfig) -> Path:
     """Generated Verilog of the accelerator with an empty image memory, cached by content."""
     def fill(folder: Path):
-        generate(Accelerator(config), "accelerator").write(folder)
+        generate(accelerator(config), "accelerator").write(folder)
 
     key = content_key("accelerator", repr(config), generator_key())
     return cached("verilog", key, fill) / "accelerator.v"
@@ -71,8 +104,11 @@ def build_simulator(config: CoreConfig, *,
     """Shared library of the Verilated accelerator, cached by content."""
     if progress:
         progress("Amaranth generates the Verilog")
-    return build_library([accelerator_verilog(config)], "accelerator", HARNESS,
-                         trace=trace, progress=progress)
+    harness, defines = HARNESS.read_text(), ()
+    if not config.bank_beats:
+        harness, defines = MEMORY.read_text() + harness, ("-DEXTERNAL_MEMORY",)
+    return build_library([accelerator_verilog(config)], "accelerator", harness,
+                         trace=trace, cflags=("-O2", *defines), progress=progress)
 
 
 @cache
@@ -82,6 +118,8 @@ def _library(path: Path) -> ctypes.CDLL:
     for name, result, *arguments in (
             ("new", pointer, u32), ("delete", None, pointer), ("cycle", u64, pointer),
             ("write", None, pointer, u32, ctypes.c_char_p, u32, u32),
+            ("map", None, pointer, pointer, u64, u32),
+            ("memory", None, pointer, u32, u32, u32, u32, u32),
             ("step", i32, pointer, u32, ctypes.c_int, ctypes.c_int, u64),
             ("token_cycles", u32, pointer),
             ("saturations", None, pointer, ctypes.POINTER(u32)),
@@ -90,7 +128,9 @@ def _library(path: Path) -> ctypes.CDLL:
             ("events", u64, pointer, ctypes.POINTER(pointer)),
             ("wave", ctypes.c_int, pointer, ctypes.c_char_p, u64, u64),
             ("wave_close", None, pointer)):
-        function = getattr(library, f"ternforge_{name}")
+        function = getattr(library, f"ternforge_{name}", None)
+        if function is None:  # of the other kind of image memory
+            continue
         function.restype, function.argtypes = result, arguments
     return library
 
@@ -104,17 +144,29 @@ class VerilatedCore:
         From :func:`build_simulator`.
     config : CoreConfig
         The configuration that it was built for.
+    memory : MemoryModel, optional
+        How an image memory off the chip answers.
 
     Raises
     ------
     ValueError
-        From :meth:`load` and :meth:`step`, for images and tokens that do not fit.
+        If a memory is given and the core has its own; from :meth:`load` and :meth:`step`, for
+        images and tokens that do not fit.
     """
 
-    def __init__(self, library: Path, config: CoreConfig):
+    def __init__(self, library: Path, config: CoreConfig, memory: MemoryModel | None = None):
+        if memory is not None and config.bank_beats:
+            raise ValueError("only an image memory off the chip has latency, stalls and gaps; this "
+                             "core has its own")
         self.config = config
         self._library = _library(library)
         self._core = self._library.ternforge_new(config.elements)
+        self._beats: np.ndarray | None = None
+        if not config.bank_beats:
+            memory = memory or MemoryModel()
+            self._library.ternforge_memory(self._core, memory.latency,
+                                           int(memory.stalls * (1 << 32)), memory.burst,
+                                           memory.gap, memory.seed)
 
     def close(self):
         """End the simulation; also done when the object dies."""
@@ -132,15 +184,23 @@ class VerilatedCore:
         return self._library.ternforge_cycle(self._core)
 
     def load(self, beats: np.ndarray):
-        """Write an image, uint8 of shape ``[beats, lanes]``, through the host's write port."""
+        """Give the core an image, uint8 of shape ``[beats, lanes]``.
+
+        It is written through the host's port; an image memory off the chip only refers to it.
+        """
         if beats.dtype != np.uint8 or beats.ndim != 2 or beats.shape[1] != self.config.lanes:
             raise ValueError(f"image must be uint8 of shape [beats, {self.config.lanes}], "
                              f"not {beats.dtype} of shape {list(beats.shape)}")
         if len(beats) > self.config.memory_beats:
             raise ValueError(f"image must have at most {self.config.memory_beats} beats, "
                              f"not {len(beats)}")
-        self._library.ternforge_write(self._core, 0, np.ascontiguousarray(beats).tobytes(),
-                                      len(beats), self.config.lanes)
+        if self.config.bank_beats:
+            self._library.ternforge_write(self._core, 0, np.ascontiguousarray(beats).tobytes(),
+                                          len(beats), self.config.lanes)
+        else:
+            self._beats = np.ascontiguousarray(beats)  # a copy only if it is not
+            self._library.ternforge_map(self._core, self._beats.ctypes.data, len(beats),
+                                        self.config.lanes)
 
     def step(self, token: int, *, reset: bool = False, trace: bool = False,
              max_cycles: int = MAX_CYCLES) -> Step:

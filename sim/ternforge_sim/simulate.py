@@ -9,14 +9,13 @@ from random import Random
 from ternforge.config import CoreConfig
 from ternforge.numerics import Ratio
 from ternforge.process import ToolError
-from ternforge_firmware.image import Image
-from ternforge_firmware.lower import raise_
-from ternforge_model.integer import IntegerModel
-from ternforge_model.program import Matvec, Program
+from ternforge_firmware.image import PacketSource
+from ternforge_model.program import Program
 from ternforge_model.sampling import sample
 
-from .compare import Divergence, expected_writes, first_divergence
-from .runner import VerilatedCore
+from .compare import Divergence, Outline, first_divergence
+from .reference import Reference
+from .runner import MemoryModel, VerilatedCore
 
 __all__ = ["Progress", "Simulation", "Wave", "ideal_cycles", "simulate"]
 
@@ -78,12 +77,12 @@ class Simulation:
         return self.cycles / self.simulator_seconds if self.simulator_seconds else 0.0
 
 
-def ideal_cycles(program: Program, core: CoreConfig) -> float:
+def ideal_cycles(ternary_weights: int, core: CoreConfig) -> float:
     """Cycles of a token if nothing but the weights took time: weights / (5 * lanes)."""
-    return sum(op.trits.size for op in program.ops if isinstance(op, Matvec)) / core.tile
+    return ternary_weights / core.tile
 
 
-def _logits_address(image: Image) -> int:
+def _logits_address(image: PacketSource) -> int:
     for vector in image.metadata["vectors"]:
         if vector["name"] == "logits":
             return vector["address"]
@@ -99,9 +98,9 @@ def _start_wave(hardware: VerilatedCore, wave: Wave) -> tuple[int, int]:
     return first, last
 
 
-def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int], count: int, *,
-             temperature: float = 0.0, seed: int = 0, check: bool = True,
-             reference: Program | None = None,
+def simulate(library: Path, core: CoreConfig, image: PacketSource, prompt: Sequence[int],
+             count: int, *, temperature: float = 0.0, seed: int = 0, check: bool = True,
+             reference: Program | None = None, memory: MemoryModel | None = None,
              on_token: Callable[[Progress], object] | None = None,
              wave: Wave | None = None) -> Simulation:
     """Feed ``prompt`` and generate ``count`` tokens on the hardware.
@@ -123,6 +122,8 @@ def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int
         False only runs the hardware.
     reference : Program, optional
         Compare with this program instead of the one in the image.
+    memory : MemoryModel, optional
+        How an image memory off the chip answers.
     on_token : callable, optional
         Called after each step.
     wave : Wave, optional
@@ -131,20 +132,22 @@ def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int
     Raises
     ------
     ValueError
-        For an empty prompt, or an image that the core cannot run.
+        For an empty prompt, an image that the core cannot run, or a ``memory`` that it has not.
     ToolError
         If the core never ends a token, and is not checked.
     """
     if not prompt:
         raise ValueError("prompt must hold at least one token")
     image.check_core(core)
-    program = reference if reference is not None else raise_(image)
-    model = IntegerModel(program)
-    hardware = VerilatedCore(library, core)
-    run = Simulation(ideal_cycles=ideal_cycles(program, core))
+    outline = Outline.of(image)
+    model = Reference(image, outline, reference) if check else None
+    hardware = VerilatedCore(library, core, memory)
+    run = Simulation(ideal_cycles=ideal_cycles(outline.ternary_weights, core))
     logits = _logits_address(image) if temperature else 0
-    rng, state = Random(seed), None
+    rng = Random(seed)
     limit = 20 * len(image.memory()) + 100_000
+    if memory is not None:
+        limit = round(limit * memory.cycles_per_beat) + 4 * memory.latency
     try:
         if wave is not None and wave.first is not None:
             run.wave = _start_wave(hardware, wave)
@@ -159,17 +162,14 @@ def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int
             run.simulator_seconds += time.perf_counter() - started
             run.cycles += step.cycles
             run.fed_tokens += 1
-            if check:
-                result = model.step(token, state, trace=True)
-                state = result.state
-                run.first_divergence = first_divergence(
-                    program, expected_writes(program, image, result.trace), step.events, position,
-                    image)
-                if run.first_divergence is None and step.token != int(result.tokens[-1]):
+            if model is not None:
+                writes, wanted = model.step(token)
+                run.first_divergence = first_divergence(outline, writes, step.events, position)
+                if run.first_divergence is None and step.token != wanted:
                     run.first_divergence = Divergence(
-                        position=position, layer=None, packet=len(image.program), op="argmax",
+                        position=position, layer=None, packet=len(outline.entries), op="argmax",
                         tensor="token", memory="result", element=0, address=None,
-                        actual_address=None, expected=int(result.tokens[-1]), actual=step.token,
+                        actual_address=None, expected=wanted, actual=step.token,
                         cycle=hardware.cycle)
                 if run.first_divergence is not None:
                     break
@@ -185,8 +185,8 @@ def simulate(library: Path, core: CoreConfig, image: Image, prompt: Sequence[int
             else:
                 chosen = step.token
                 if temperature:
-                    acc = hardware.peek(logits, program.vocab_size)
-                    chosen = sample(acc, Ratio(*hardware.ratio()), program.logit_scale,
+                    acc = hardware.peek(logits, image.vocab_size)
+                    chosen = sample(acc, Ratio(*hardware.ratio()), image.metadata["logit_scale"],
                                     temperature, rng)
                 run.tokens.append(chosen)
                 token = chosen

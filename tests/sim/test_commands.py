@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers
 
+from ternforge import presets
 from ternforge_firmware.lower import lower_for
 from ternforge_model.catalog import open_model
 from ternforge_sim import commands, window
@@ -121,6 +123,25 @@ def test_an_image_runs_like_its_model(call, toy_model, tmp_path):
     assert "lanes" in err
 
 
+def test_an_image_off_the_chip(call, toy_model, tmp_path, monkeypatch):
+    """Same tokens as on the chip; a slower memory, more cycles; the file is not written."""
+    small = presets.PRESETS["ecp5-85f"]
+    monkeypatch.setitem(presets.PRESETS, "ddr-n16", replace(small, bank_beats=0))
+    path, found = tmp_path / "toy.tfi", open_model(toy_model)
+    lower_for(found.program, "ddr-n16", found.tokenizer).write(path)
+    path.chmod(0o400)
+    options = ("--prompt", "abc", "--tokens", 4, "--json")
+    runs = []
+    for slow in ((), ("--memory-latency", 90), ("--memory-stalls", 0.9, "--memory-latency", 90)):
+        code, out, _ = call("--board", "ddr-n16", "--image", path, *options, *slow, model=None)
+        assert code == 0
+        runs.append(json.loads(out))
+    on_chip = json.loads(call(*options)[1])
+    assert all(told["bit_exact"] and told["tokens"] == on_chip["tokens"] for told in runs)
+    cycles = [told["cycles_per_token"] for told in runs]
+    assert cycles[0] + 2 * (90 - 30) == cycles[1] < cycles[2]
+
+
 def test_unchecked_is_not_called_exact(call):
     code, out, _ = call("--prompt", "abc", "--tokens", 2, "--no-check", "--json")
     assert code == 0
@@ -193,6 +214,12 @@ def test_waveform_on_request(call):
     (["--window", "20:10"], "--window must be .*, not '20:10'"),
     (["--image", "none.tfi"], "give either --model or --image"),
     (["--promt", "a"], ".*--promt.*"),
+    (["--memory-latency", "5"], ("--memory-latency and --memory-stalls are for a core with its "
+                                 "image memory off the chip, such as --board ddr-n16, not for "
+                                 "ulx3s-85f")),
+    (["--board", "ddr-n16", "--memory-latency", "0"], "--memory-latency must be 1 or more, not 0"),
+    (["--board", "ddr-n16", "--memory-stalls", "1"],
+     r"--memory-stalls must be 0 or more and less than 1, not 1\.0"),
 ])
 def test_bad_input_is_one_sentence(call, arguments, message):
     code, out, err = call("--prompt", "a", *arguments)

@@ -8,7 +8,7 @@ from ternforge_firmware.lower import lower
 from ternforge_model.integer import IntegerModel
 from ternforge_model.program import Load, Matvec, Quantise
 from ternforge_model.toy import random_program
-from ternforge_sim.compare import expected_writes, first_divergence
+from ternforge_sim.compare import Outline, expected_writes, first_divergence
 from ternforge_sim.runner import EVENT
 
 
@@ -23,8 +23,13 @@ def image(program):
 
 
 @pytest.fixture(scope="module")
-def expected(program, image):
-    return expected_writes(program, image, IntegerModel(program).step(5, trace=True).trace)
+def outline(image):
+    return Outline.of(image)
+
+
+@pytest.fixture(scope="module")
+def expected(program, outline):
+    return expected_writes(outline, IntegerModel(program).step(5, trace=True).trace)
 
 
 @pytest.fixture
@@ -43,8 +48,8 @@ def numbers(program, kind, **wanted):
             and all(getattr(op, name) == value for name, value in wanted.items())]
 
 
-def test_same_writes_do_not_diverge(program, expected, events):
-    assert first_divergence(program, expected, events, 0) is None
+def test_same_writes_do_not_diverge(outline, expected, events):
+    assert first_divergence(outline, expected, events, 0) is None
 
 
 def test_every_write_of_a_token_is_expected(program, image, expected):
@@ -67,12 +72,12 @@ def test_every_write_of_a_token_is_expected(program, image, expected):
 
 
 @pytest.mark.parametrize("field", ["address", "value"])
-def test_one_wrong_field_is_named(program, image, expected, events, field):
+def test_one_wrong_field_is_named(program, outline, expected, events, field):
     packet = next(k for k in numbers(program, Matvec) if program.ops[k - 1].state is not None
                   and program.ops[k - 1].dst is None)
     index = int(np.flatnonzero(expected[:, 0] == packet)[7])
     events[field][index] += 1
-    found = first_divergence(program, expected, events, 9)
+    found = first_divergence(outline, expected, events, 9)
     assert found is not None
     op = program.ops[packet - 1]
     assert (found.position, found.layer, found.packet, found.op) == (9, op.layer, packet, op.name)
@@ -90,34 +95,34 @@ def test_one_wrong_field_is_named(program, image, expected, events, field):
         f"{places if field == 'address' else ''}, in cycle {found.cycle}")
 
 
-def test_a_code_is_counted_within_its_packet(program, expected, events):
+def test_a_code_is_counted_within_its_packet(outline, expected, events):
     index = int(np.flatnonzero(expected[:, 1] == 2)[20])
     events["value"][index] ^= 1
-    found = first_divergence(program, expected, events, 0)
+    found = first_divergence(outline, expected, events, 0)
     assert found is not None
     assert (found.tensor, found.memory, found.element) == ("codes", "codes", 20 % 16)
 
 
-def test_a_write_too_few_or_too_many(program, expected, events):
+def test_a_write_too_few_or_too_many(program, outline, expected, events):
     logits = program.ops[-1]
-    missing = first_divergence(program, expected, events[:-1], 0)
+    missing = first_divergence(outline, expected, events[:-1], 0)
     assert missing is not None
     assert (missing.op, missing.tensor, missing.element) == (logits.name, logits.dst, 15)
     assert (missing.actual, missing.actual_address) == (None, None)
     assert missing.expected == expected[-1, 4]
     more = np.concatenate([events, events[-1:]])
-    surplus = first_divergence(program, expected, more, 0)
+    surplus = first_divergence(outline, expected, more, 0)
     assert surplus is not None
     assert (surplus.expected, surplus.address) == (None, None)
     assert surplus.actual == expected[-1, 4]
-    none = first_divergence(program, expected, events[:0], 0)
+    none = first_divergence(outline, expected, events[:0], 0)
     assert none is not None
     assert (none.op, none.actual, none.cycle) == ("embeddings", None, 0)
 
 
-def test_a_packet_left_out_has_no_value(program, expected, events):
+def test_a_packet_left_out_has_no_value(program, outline, expected, events):
     packet = numbers(program, Matvec)[0]
     left = events[events["packet"] != packet]
-    found = first_divergence(program, expected, left, 0)
+    found = first_divergence(outline, expected, left, 0)
     assert found is not None
     assert (found.packet, found.element, found.actual) == (packet, 0, None)

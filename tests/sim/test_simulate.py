@@ -11,7 +11,7 @@ from ternforge_firmware.packet import Packet
 from ternforge_model.catalog import open_model
 from ternforge_model.integer import IntegerModel
 from ternforge_model.program import Matvec
-from ternforge_sim.compare import expected_writes, first_divergence
+from ternforge_sim.compare import Outline, expected_writes, first_divergence
 from ternforge_sim.runner import VerilatedCore, build_simulator
 from ternforge_sim.simulate import Wave, ideal_cycles, simulate
 
@@ -57,7 +57,7 @@ def test_greedy_tokens_are_the_integer_models(library, core, program, image):
     assert (run.checked_tokens, run.fed_tokens) == (7, 7)
     assert [p.token for p in seen] == [None, None, *wanted]
     weights = sum(op.trits.size for op in program.ops if isinstance(op, Matvec))
-    assert run.ideal_cycles == ideal_cycles(program, core) == weights / 20
+    assert run.ideal_cycles == ideal_cycles(weights, core) == weights / 20
     assert run.ideal_cycles < run.cycles_per_token < 4000
     assert run.weight_stream_share == run.ideal_cycles / run.cycles_per_token
 
@@ -90,7 +90,8 @@ def test_a_write_to_the_wrong_address_is_caught(library, core, program, image):
     hardware.load(replace(image, program=tuple(packets)).memory())
     step = hardware.step(5, reset=True, trace=True)
     trace = IntegerModel(program).step(5, trace=True).trace
-    found = first_divergence(program, expected_writes(program, image, trace), step.events, 0)
+    outline = Outline.of(image)
+    found = first_divergence(outline, expected_writes(outline, trace), step.events, 0)
     assert found is not None
     assert (found.op, found.element) == ("layers.0.mlp.gate_proj.gate", 0)
     assert found.actual == found.expected

@@ -12,7 +12,7 @@ from ternforge_firmware.lower import lower
 from ternforge_model.integer import IntegerModel
 from ternforge_model.program import Program
 from ternforge_model.toy import random_program
-from ternforge_sim.compare import expected_writes, first_divergence
+from ternforge_sim.compare import Outline, expected_writes, first_divergence
 from ternforge_sim.runner import EVENT
 
 from .bus import Unit, until, within
@@ -88,6 +88,7 @@ async def tokens_equal_integer_model(dut, name: str, pauses: tuple[int, int]):
     unit, rng = Unit(dut, "tokens", name), random.Random(sum(pauses))
     program = toy()
     model, image = IntegerModel(program), lower(program, unit.component.config)
+    outline = Outline.of(image)
     await unit.reset(dut)
     await load(unit, image)
     recorder = Recorder(unit)
@@ -102,8 +103,8 @@ async def tokens_equal_integer_model(dut, name: str, pauses: tuple[int, int]):
         await until(unit, "result_valid", 5000)
         expected = model.step(token, None if reset else state, trace=True)
         state, scores = expected.state, expected.acc[-1].tolist()
-        difference = first_divergence(program, expected_writes(program, image, expected.trace),
-                                      recorder.take(), position, image)
+        difference = first_divergence(outline, expected_writes(outline, expected.trace),
+                                      recorder.take(), position)
         assert difference is None, str(difference)
         clipped = {site: expected.saturations[site] + (0 if reset else clipped[site])
                    for site in SITES}
