@@ -329,11 +329,13 @@ class HostPort(wiring.Component):
         counters = Cat(Value.cast(value) if len(Value.cast(value)) == 8 * size else
                        Cat(value, C(0, 8 * size - 1))
                        for value, size in zip(values, COUNTERS.values(), strict=True))
+        from_end = [counters[k:k + 8] for k in reversed(range(0, len(counters), 8))]
+        groups = []
+        for first in range(0, len(from_end), 4):
+            groups.append(group := Signal(8, name=f"counted_{first}", reset_less=True))
+            m.d.sync += group.eq(Array(from_end[first:first + 4])[rest[:2]])
         counted = Signal(8, reset_less=True)
-        with m.Switch(rest[:5]):
-            for index in range(len(counters) // 8):
-                with m.Case(len(counters) // 8 - 1 - index):
-                    m.d.sync += counted.eq(counters.word_select(index, 8))
+        m.d.sync += counted.eq(Array(groups)[rest[2:5]])
         element = Cat(self.peek_data, self.peek_data[-1].replicate(8))
         with m.Switch(code):
             with m.Case(Command.INFO.value):
