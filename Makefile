@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-full bench bench-cpu bench-import numerics bench-training exactness lint lint-verilog types golden clean
+.PHONY: help venv demo test test-full bench bench-cpu bench-released numerics bench-training exactness lint lint-verilog types golden clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -49,8 +49,8 @@ bench-cpu: $(VENV)/.all-installed  ## CPU inference at 370M shapes against PyTor
 bench-training: $(VENV)/.all-installed  ## Memory and time of a training step, fused and unfused
 	$(BIN)/python bench/training.py $(ARGS)
 
-bench-import: $(VENV)/.all-installed  ## Time and memory of an import at 370M shapes
-	$(BIN)/python bench/import.py $(ARGS)
+bench-released: $(VENV)/.all-installed  ## Every verb on a checkpoint of 370M shapes: time, memory, results
+	$(BIN)/python bench/released.py $(ARGS)
 
 exactness: $(VENV)/.all-installed  ## 256 tokens per model, prompt and choice, checked bit for bit
 	$(BIN)/python bench/exactness.py $(ARGS)

@@ -116,7 +116,7 @@ def main() -> int:
 
 
 def _show(rows: list[Row]) -> None:
-    table = Table(title=f"{rows[0].found['characters']} tokens")
+    table = Table(title=f"{rows[0].found['tokens']} tokens")
     for title in ("model", "float perplexity", "integer", "difference", "argmax agreement",
                   "KL, nats", "saturations", "residual growth", "largest layer error"):
         table.add_column(title, justify="left" if title == "model" else "right")

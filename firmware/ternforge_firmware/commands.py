@@ -1,7 +1,8 @@
 """The verb ``ternforge image``: make, check, list and assemble packet images."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +33,7 @@ from .imagefile import ImageFile
 from .lower import HasJson, layout_for
 from .verify import verify as check
 
-__all__ = ["describe_image", "image", "save_image", "show_image", "steps"]
+__all__ = ["bar", "describe_image", "image", "save_image", "show_image"]
 
 
 @command(example="ternforge image --model shakespeare-up5k --board icebreaker -o model.tfi\n"
@@ -102,7 +103,9 @@ def image(
     if model is not None:
         assert board is not None
         found = open_model(model, calibrate)
-        save_image(path, found.program, board, found.tokenizer)
+        with bar("calibrating") as progress:
+            program = found.convert(progress)
+        save_image(path, program, board, found.tokenizer)
     elif assemble_ is not None:
         result = assemble(_text(assemble_), str(assemble_))
         if core is not None:
@@ -111,10 +114,8 @@ def image(
     elif output is not None:
         raise UserError("--verify must not come with -o: it writes nothing")
     else:
-        with steps() as bar:
-            task = bar.add_task("checking", total=None)
-            checked = check(path, core, lambda done, total: bar.update(
-                task, completed=done, total=total))
+        with bar("checking") as progress:
+            checked = check(path, core, progress)
         show_image(describe_image(checked), as_json, "checked")
         return
     show_image(describe_image(ImageFile(path)), as_json, "written")
@@ -128,23 +129,24 @@ def open_image(path: Path, core: CoreConfig | None) -> ImageFile:
     return found
 
 
-def steps() -> Progress:
-    """A progress bar on standard error: what is being done, and how long it will take."""
+@contextmanager
+def bar(step: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, told (parts done, parts in all) of ``step``."""
     console = Console(stderr=True)
-    return Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
-                    TimeRemainingColumn(), console=console, transient=True,
-                    disable=not console.is_terminal)
+    with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+                  TimeRemainingColumn(), console=console, transient=True,
+                  disable=not console.is_terminal) as shown:
+        task = shown.add_task(step, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def save_image(path: Path, program: Program, board: str, tokenizer: HasJson,
                finish: Callable[[], object] = lambda: None) -> None:
     """Write the image of a program whole or not at all; ``finish`` may still refuse it."""
     layout = layout_for(program, board)
-    with steps() as bar, atomic_file(path) as staged:
-        task = bar.add_task("packing", total=None)
+    with bar("packing") as progress, atomic_file(path) as staged:
         with staged.open("wb") as file:
-            layout.save(file, tokenizer,
-                        lambda done, total: bar.update(task, completed=done, total=total))
+            layout.save(file, tokenizer, progress)
         finish()
 
 

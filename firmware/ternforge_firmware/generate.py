@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,18 +39,19 @@ from .text import image_tokenizer
 __all__ = ["HOST_CORE", "generate"]
 
 #: Layout of a model's packets where no core is asked for: the longest addresses that headers hold,
-#: images of up to 268 MB. The engine reads images of any layout.
-HOST_CORE = CoreConfig(lanes=16, elements=1, vector_depth=1 << 16, state_depth=1 << 20,
+#: images of up to 1 GiB. The engine reads images of any layout.
+HOST_CORE = CoreConfig(lanes=64, elements=1, vector_depth=1 << 16, state_depth=1 << 20,
                        max_rows=1 << 16, max_fan_in=1 << 14, memory_beats=1 << 24)
 
 
-def _open(model: str | None, image: Path | None) -> PacketSource:
+def _open(model: str | None, image: Path | None,
+          progress: Callable[[int, int], None]) -> PacketSource:
     check_one(model, image)
     if image is not None:
         return imagefile.ImageFile(image)
     assert model is not None
     found = open_model(model)
-    return lower(found.program, HOST_CORE, found.tokenizer)
+    return lower(found.convert(progress), HOST_CORE, found.tokenizer)
 
 
 class _Clock:
@@ -93,7 +95,8 @@ def generate(
     """
     check_choice(tokens, temperature)
     with Console(stderr=True, quiet=as_json).status("reading the model ...") as status:
-        source = _open(model, image)
+        source = _open(model, image, lambda done, total: status.update(
+            f"calibrating, {done} of {total} ..."))
         tokenizer = image_tokenizer(source)
         ids = encode_prompt(tokenizer, prompt)
         engine = Engine(source, threads=threads, name=str(image or model),

@@ -15,7 +15,6 @@ from ternforge.errors import UserError
 from ternforge.output import print_json
 from ternforge.presets import BOARDS, PRESETS, core_preset
 from ternforge_model.catalog import Model, open_model
-from ternforge_model.convert import convert
 from ternforge_model.data import load_text
 from ternforge_model.evaluate import carried_loss
 from ternforge_model.floatpass import FloatPass
@@ -24,7 +23,7 @@ from ternforge_model.program import Program
 from ternforge_model.skeleton import KEPT_WEIGHTS, skeleton
 
 from .allocate import FitError
-from .commands import describe_image, save_image, show_image, steps
+from .commands import bar, describe_image, save_image, show_image
 from .imagefile import ImageFile
 from .lower import Layout
 
@@ -62,14 +61,11 @@ def import_(
     started = time.perf_counter()
     if board is not None:
         core_preset(board)
-    found = open_model(folder)
+    found = open_model(folder, text)
     ids = None if text is None else load_text(text, found.tokenizer)[0]
     tokenizer = found.tokenizer
-    with steps() as bar:
-        task = bar.add_task("calibrating", total=None)
-        program = convert(found.config, found.checkpoint, ids, name=found.name,
-                          progress=lambda done, total: bar.update(
-                              task, completed=done, total=total))
+    with bar("calibrating") as progress:
+        program = found.convert(progress)
     chosen = board or _fitting(program)
     save_image(output, program, chosen, tokenizer, found.checkpoint.check_unchanged)
     record: dict[str, Any] = describe_image(ImageFile(output))

@@ -1,5 +1,6 @@
 """Finding models: the shipped ones by name, any other by its folder."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,11 +75,15 @@ class Model:
     @cached_property
     def program(self) -> Program:
         """Integer program; it depends on the checkpoint and the calibration text alone."""
+        return self.convert()
+
+    def convert(self, progress: Callable[[int, int], None] | None = None) -> Program:
+        """Make ``program``; ``progress`` is called with (parts of calibration done, in all)."""
         text = None
         if self.calibration is not None:
             text = load_text(self.calibration, self.tokenizer)[0]
         with self.checkpoint as checkpoint:
-            return convert(checkpoint.config, checkpoint, text, name=self.name)
+            return convert(checkpoint.config, checkpoint, text, name=self.name, progress=progress)
 
 
 def open_model(model: str | Path, calibration: Path | None = None) -> Model:

@@ -47,10 +47,10 @@ def evaluate(
 ) -> None:
     """Compare the integer model with the float reference on a text.
 
-    Losses and divergence are nats per token, with the state carried through the whole text; a
-    byte tokenizer's tokens are characters. Saturations are counted by site and layer. The error of
-    each layer is measured on the first tokens with the float model's input, so that it is the
-    layer's own. Needs torch (the extra `model`), a plot matplotlib (the extra `plot`).
+    Losses and divergence are nats per token, with the state carried through the whole text.
+    Saturations are counted by site and layer. The error of each layer is measured on the first
+    tokens with the float model's input, so that it is the layer's own. Needs torch (the extra
+    `model`), a plot matplotlib (the extra `plot`).
     """
     if limit is not None and limit < 2:
         raise UserError(f"--limit must be at least 2, not {limit}")
@@ -59,7 +59,7 @@ def evaluate(
     opened = open_model(model, calibrate)
     ids = load_text(text, opened.tokenizer)[0][:limit]
     if len(ids) < 2:
-        raise UserError(f"--text must hold at least two characters, not {len(ids)}")
+        raise UserError(f"--text must hold at least two tokens, not {len(ids)}")
     found, errors = measure(opened, ids)
     outlier = errors.outlier()
     if plot is not None:
@@ -105,8 +105,8 @@ def measure(opened: Any, ids: np.ndarray) -> tuple[dict[str, Any], LayerErrors]:
         for start in range(0, count, LAYER_CHUNK):
             errors.advance(ids[start : min(start + LAYER_CHUNK, count)])
             bar.update(task, completed=errors.tokens)
-    found = {"model": opened.name, "characters": run.tokens, **run.figures(),
-             "layer_characters": errors.tokens, "layer_errors": errors.table(),
+    found = {"model": opened.name, "tokens": run.tokens, **run.figures(),
+             "layer_tokens": errors.tokens, "layer_errors": errors.table(),
              "head_errors": errors.head(),
              "layer_saturations": by_layer(integer.program, errors.saturated),
              "outlier": errors.outlier()}
@@ -116,7 +116,7 @@ def measure(opened: Any, ids: np.ndarray) -> tuple[dict[str, Any], LayerErrors]:
 def _show(found: dict[str, Any], errors: LayerErrors) -> None:
     console = Console()
     exact, rounded = found["float_loss"], found["integer_loss"]
-    table = Table(title=f"{found['model']}, {found['characters']} tokens", show_header=False)
+    table = Table(title=f"{found['model']}, {found['tokens']} tokens", show_header=False)
     table.add_row("float loss, perplexity",
                   f"{exact:.4f} nats per token, {found['float_perplexity']:.4f}")
     table.add_row("integer loss, perplexity",

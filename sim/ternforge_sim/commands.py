@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ternforge.cli import command
+from ternforge.errors import UserError
 from ternforge.output import print_json
 from ternforge.presets import core_preset
 from ternforge_firmware.image import Image, PacketSource

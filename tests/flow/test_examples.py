@@ -137,6 +137,15 @@ def test_exactness_of_the_shipped_models():
 
 
 @pytest.mark.slow
+def test_every_verb_on_370m_shapes(capsys):
+    """Figures of the verbs; the script fails if one is missed or a vector of the RTL differs."""
+    told = run("bench/released.py", "--size", "370m")
+    with capsys.disabled():
+        print("", told, sep="\n")
+    assert "3 tokens, bit-exact" in told
+
+
+@pytest.mark.slow
 def test_benchmark_of_a_shipped_model(tmp_path):
     told = run("bench/run.py", "--model", "shakespeare-up5k", "--tokens", 8, "-o",
                tmp_path / "results.json")

@@ -46,13 +46,13 @@ def test_eval_compares_both_models(folder, capsys, monkeypatch):
     got = evaluated(folder, capsys, "--limit", "1200")
     assert torch.get_num_threads() == threads
     assert set(got) == {
-        "model", "characters", "float_loss", "integer_loss", "argmax_agreement", "saturations",
+        "model", "tokens", "float_loss", "integer_loss", "argmax_agreement", "saturations",
         "float_perplexity", "integer_perplexity", "kl_divergence", "saturations_by_layer",
-        "layer_characters", "layer_errors", "head_errors", "layer_saturations", "outlier"}
-    assert got["characters"] == 1199
+        "layer_tokens", "layer_errors", "head_errors", "layer_saturations", "outlier"}
+    assert got["tokens"] == 1199
     assert got["saturations"] == dict.fromkeys(SITES, 0)
     assert got["argmax_agreement"] > 0.95
-    assert got["layer_characters"] == 300
+    assert got["layer_tokens"] == 300
     assert list(got["layer_errors"]) == list(TENSORS)
     assert list(got["head_errors"]) == list(HEAD)
     assert got["outlier"] is None
@@ -112,7 +112,7 @@ def test_eval_shows_a_table_and_writes_the_plot(folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("raw", "options", "message"), [
-    (b"@", [], "--text must hold at least two characters, not 1"),
+    (b"@", [], "--text must hold at least two tokens, not 1"),
     (b"@@@", ["--limit", "1"], "--limit must be at least 2, not 1"),
     (b"@@@", ["--plot", "errors.gif"],
      "--plot must end in one of .png, .svg, .pdf, not 'errors.gif'"),

@@ -29,13 +29,20 @@ LENGTH = 1200
 
 
 @pytest.fixture(scope="module")
-def wide():
+def rescaled():
+    """Configuration and tensors of the smaller shipped model with outliers."""
+    model = open_model("shakespeare-up5k")
+    return model.config, wide_range(model.config, dict(model.checkpoint))
+
+
+@pytest.fixture(scope="module")
+def wide(rescaled):
     """The smaller shipped model with outliers: float program, maxima, text, float argmax."""
     model = open_model("shakespeare-up5k")
     prompt = model.tokenizer.encode("ROMEO:\n")
     ids = np.array(prompt + generate(IntegerModel(model.program), prompt, LENGTH, temperature=1.0,
                                      seed=1))
-    source = skeleton(model.config, wide_range(model.config, dict(model.checkpoint)))
+    source = skeleton(*rescaled)
     run = FloatPass(source)
     logits = run.run(ids[None])[0][0]
     return source, calibrate(source), ids, logits
@@ -95,13 +102,13 @@ def test_text_as_calibration_serves_as_well(wide):
 
 
 @pytest.mark.parametrize("site", ["x", "product", "square", "rescale", "gate"])
-def test_a_format_one_bit_too_small_clips_and_is_counted(wide, site, monkeypatch):
+def test_a_format_one_bit_too_small_clips_and_is_counted(wide, rescaled, site, monkeypatch):
     """Half of the room that the largest value needs: the clips show at that very site."""
     source, largest, ids, _ = wide
     if site == "rescale":  # up to 16 the sigmoid's format rules; let rows exceed that
-        source = replace(source, ops=tuple(
-            replace(op, size=8 * op.size) if op.name.endswith("i_proj") else op
-            for op in source.ops))
+        config, tensors = rescaled
+        source = skeleton(config, {name: 8 * value if "i_proj.weight" in name else value
+                                   for name, value in tensors.items()})
         largest = calibrate(source, ids)
     assert sum(IntegerModel(program_from_skeleton(source, largest)).forward(
         ids).saturations.values()) == 0

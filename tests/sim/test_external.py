@@ -1,11 +1,5 @@
-"""Image memory off the chip: every write of a token, whatever its latency and pauses.
+"""Image memory off the chip: every write of a token, whatever its latency and pauses."""
 
-The long test runs one token of a model with the shapes of the released 370M one.
-"""
-
-import subprocess
-import sys
-import time
 from functools import cache
 from typing import Any
 
@@ -13,7 +7,6 @@ import numpy as np
 import pytest
 
 from ternforge.config import CoreConfig
-from ternforge.presets import core_preset
 from ternforge_firmware.imagefile import ImageFile
 from ternforge_firmware.lower import lower
 from ternforge_model.integer import IntegerModel
@@ -125,25 +118,3 @@ def test_memory_models_are_checked():
     with pytest.raises(ValueError, match=r"^only an image memory off the chip has latency, stalls "
                                          r"and gaps; this core has its own$"):
         VerilatedCore(library("n8"), on_chip, MemoryModel())
-
-
-@pytest.mark.slow
-def test_one_token_of_370m_shapes(tmp_path, capsys):
-    """Random weights, every intermediate vector of the RTL against the integer model."""
-    core, folder, path = core_preset("ddr-n16"), tmp_path / "370m", tmp_path / "370m.tfi"
-    for command in (("-m", "ternforge_model.synthetic", "--size", "370m", "--dtype", "float16",
-                     "-o", str(folder)),
-                    ("-c", "from ternforge.cli import main; main()", "import", str(folder),
-                     "--core", "ddr-n16", "-o", str(path))):
-        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
-    built = build_simulator(core)
-    started, used = time.perf_counter(), time.process_time()
-    run = simulate(built, core, ImageFile(path), [123], 1, memory=MemoryModel(stalls=0.0))
-    seconds, used = time.perf_counter() - started, time.process_time() - used
-    with capsys.disabled():
-        print(f"\n370M, one token: {seconds:.1f} s ({used:.1f} s of CPU time), "
-              f"{run.cycles} cycles, {run.ideal_cycles:.0f} ideal, share "
-              f"{run.weight_stream_share:.2%}, {run.simulator_cycles_per_second:,.0f} cycles/s")
-    assert run.first_divergence is None, str(run.first_divergence)
-    assert run.bit_exact
-    assert used <= 60
