@@ -1,4 +1,5 @@
 // Drives the Verilated accelerator for ctypes: steps of one token, image, trace, waveform.
+// STATE_ADDRESS_BITS: width of a state address (CoreConfig.state_address_bits).
 // EXTERNAL_MEMORY: its image memory is a MemoryModel (memory.hpp, which stands before this text).
 #include <cstdint>
 #include <cstring>
@@ -112,8 +113,10 @@ struct Simulation {
             events.push_back({cycle, packet, 0, uint32_t(bits(top->trace_element, 1, 16)),
                               sign_extend(bits(top->trace_element, 17, 24), 24)});
         if (bits(top->trace_state, 0, 1))
-            events.push_back({cycle, packet, 1, uint32_t(bits(top->trace_state, 1, 16)),
-                              sign_extend(bits(top->trace_state, 17, 16), 16)});
+            events.push_back({cycle, packet, 1,
+                              uint32_t(bits(top->trace_state, 1, STATE_ADDRESS_BITS)),
+                              sign_extend(bits(top->trace_state, 1 + STATE_ADDRESS_BITS, 16),
+                                          16)});
         if (top->trace_codes_valid) {
             if (code_packet != packet) code_packet = packet, code_index = 0;
             for (uint32_t k = 0; k < elements; ++k)

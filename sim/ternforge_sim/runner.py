@@ -104,9 +104,11 @@ def build_simulator(config: CoreConfig, *,
     """Shared library of the Verilated accelerator, cached by content."""
     if progress:
         progress("Amaranth generates the Verilog")
-    harness, defines = HARNESS.read_text(), ()
+    harness = HARNESS.read_text()
+    defines = [f"-DSTATE_ADDRESS_BITS={config.state_address_bits}"]
     if not config.bank_beats:
-        harness, defines = MEMORY.read_text() + harness, ("-DEXTERNAL_MEMORY",)
+        harness = MEMORY.read_text() + harness
+        defines.append("-DEXTERNAL_MEMORY")
     return build_library([accelerator_verilog(config)], "accelerator", harness,
                          trace=trace, cflags=("-O2", *defines), progress=progress)
 
