@@ -25,6 +25,8 @@ class Accelerator(wiring.Component):
         Size of core and memory.
     image : sequence of int
         Beats that the memory starts with, where the device can initialise it.
+    activity : bool
+        As in :class:`Core`.
 
     Members
     -------
@@ -42,10 +44,10 @@ class Accelerator(wiring.Component):
     status: Any
     trace: Any
 
-    def __init__(self, config: CoreConfig, image: Sequence[int] = ()):
+    def __init__(self, config: CoreConfig, image: Sequence[int] = (), *, activity: bool = False):
         self.config = config
         self.memory = OnChipMemory(config, image)
-        self.core = Core(config, Fetch(config, self.memory.latency))
+        self.core = Core(config, Fetch(config, self.memory.latency), activity=activity)
         inherited = {name: member for name, member in self.core.signature.members.items()
                      if not name.startswith("read_")}
         super().__init__({**inherited, "write": In(memory_write(config.beat_bits))})
@@ -69,9 +71,11 @@ class Accelerator(wiring.Component):
 
 
 def accelerator(config: CoreConfig) -> Accelerator | Core:
-    """The core for the image memory of ``config``, empty where it is on the chip.
+    """The core for the image memory of ``config``, empty where it is on the chip; to simulate.
 
     Off the chip the core itself has the port :func:`~ternforge.mem.linear.linear_read`, named
     ``memory``, instead of ``write``; nothing else differs.
     """
-    return Accelerator(config) if config.bank_beats else Core(config, BurstFetch(config))
+    if config.bank_beats:
+        return Accelerator(config, activity=True)
+    return Core(config, BurstFetch(config), activity=True)

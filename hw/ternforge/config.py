@@ -27,6 +27,7 @@ class CoreConfig:
     single_port_beats: int = 0  #: of these, in large RAM that the bitstream cannot initialise
     bank_beats: int = 512  #: depth of one bank of block RAM for the rest; 0: it is off the chip
     tree_levels: int = 2  #: adder-tree levels between two pipeline registers
+    tile_registers: int = 1  #: 2: the next tile's codes wait beside those in use
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -34,6 +35,8 @@ class CoreConfig:
                 raise TypeError(f"CoreConfig.{name} must be an integer, not {value!r}")
             if value < (name not in ("single_port_beats", "bank_beats")):
                 raise ValueError(f"CoreConfig.{name} must be positive, not {value!r}")
+        if self.tile_registers > 2:
+            raise ValueError(f"CoreConfig.tile_registers must be 1 or 2, not {self.tile_registers}")
         if self.lanes % 2:
             raise ValueError(f"CoreConfig.lanes must be even, not {self.lanes}")
         if self.elements & (self.elements - 1) or (self.lanes // 2) % self.elements:

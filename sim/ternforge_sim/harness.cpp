@@ -65,9 +65,10 @@ struct Simulation {
     std::unique_ptr<Vaccelerator> top;
     uint64_t cycle = 0;
     uint32_t elements = 1;
-    bool tracing = false;
+    bool tracing = false, running = false;  // running: from acceptance to result
     uint32_t code_index = 0, code_packet = ~0u;
     std::vector<Event> events;
+    std::vector<uint32_t> activity;  // cycles of this token by packet and cause, eight of them
 #if defined(EXTERNAL_MEMORY)
     MemoryModel memory;
 #endif
@@ -98,6 +99,11 @@ struct Simulation {
         top->eval();
         dump(1);
         if (tracing) record();
+        if (running && !top->result_valid) {
+            const uint32_t doing = top->trace_activity;  // cause in bits 2..0, packet above
+            if (doing >= activity.size()) activity.resize(size_t(doing | 7) + 1);
+            ++activity[doing];
+        }
         ++cycle;
     }
 
@@ -200,16 +206,18 @@ int32_t ternforge_step(Simulation* s, uint32_t token, int reset, int trace, uint
         if (s->cycle >= end) return -2;
         s->tick();
     }
+    s->activity.clear();
+    s->running = true;
     s->tick();
     top.tokens_valid = 0;
     top.eval();
     while (!top.result_valid) {
-        if (top.status_fault) return s->tracing = false, -1;
-        if (s->cycle >= end) return s->tracing = false, -2;
+        if (top.status_fault) return s->tracing = s->running = false, -1;
+        if (s->cycle >= end) return s->tracing = s->running = false, -2;
         s->tick();
     }
     const int32_t result = top.result_payload;
-    s->tracing = false;
+    s->tracing = s->running = false;
     top.result_ready = 1;
     s->tick();
     top.result_ready = 0;
@@ -242,6 +250,11 @@ void ternforge_peek(Simulation* s, uint32_t address, uint32_t count, int32_t* va
 uint64_t ternforge_events(const Simulation* s, const Event** events) {
     *events = s->events.data();
     return s->events.size();
+}
+
+uint64_t ternforge_activity(const Simulation* s, const uint32_t** cycles) {
+    *cycles = s->activity.data();
+    return s->activity.size();
 }
 
 // Record cycles first..last to `path`, cycle n at times 2n and 2n+1; returns 0, or -1 if waveforms were not compiled in.

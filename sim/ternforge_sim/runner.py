@@ -12,6 +12,7 @@ import numpy as np
 from ternforge.accelerator import accelerator
 from ternforge.cache import cached, content_key
 from ternforge.config import CoreConfig
+from ternforge.core.sequencer import Cause
 from ternforge.core.core import SITES
 from ternforge.verilog import generate
 
@@ -75,11 +76,15 @@ class Step:
         Clock cycles from the token's acceptance to its result.
     events : ndarray of :data:`EVENT`
         Writes of the token in order; empty unless asked for.
+    activity : ndarray
+        What the cycles went to, uint32 of shape ``[packets, causes]`` in the order of
+        :class:`~ternforge.core.sequencer.Cause`; its sum is ``cycles``.
     """
 
     token: int | None
     cycles: int
     events: np.ndarray
+    activity: np.ndarray
 
 
 def generator_key() -> str:
@@ -128,6 +133,7 @@ def _library(path: Path) -> ctypes.CDLL:
             ("ratio", None, pointer, ctypes.POINTER(i32), ctypes.POINTER(i32)),
             ("peek", None, pointer, u32, u32, ctypes.POINTER(i32)),
             ("events", u64, pointer, ctypes.POINTER(pointer)),
+            ("activity", u64, pointer, ctypes.POINTER(pointer)),
             ("wave", ctypes.c_int, pointer, ctypes.c_char_p, u64, u64),
             ("wave_close", None, pointer)):
         function = getattr(library, f"ternforge_{name}", None)
@@ -211,14 +217,18 @@ class VerilatedCore:
         if result == -1:
             raise ValueError(f"token {token} or the image was refused by the core: load an image, "
                              "and take tokens from its vocabulary")
+        return Step(None if result < 0 else result,
+                    self._library.ternforge_token_cycles(self._core),
+                    self._array("events", EVENT),
+                    self._array("activity", np.dtype(np.uint32)).reshape(-1, len(Cause)))
+
+    def _array(self, name: str, dtype: np.dtype) -> np.ndarray:
+        """A copy of what the harness has collected."""
         first = ctypes.c_void_p()
-        count = self._library.ternforge_events(self._core, ctypes.byref(first))
-        events = np.empty(0, EVENT)
-        if count:
-            raw = ctypes.string_at(first.value or 0, count * EVENT.itemsize)
-            events = np.frombuffer(raw, EVENT)
-        cycles = self._library.ternforge_token_cycles(self._core)
-        return Step(None if result < 0 else result, cycles, events)
+        count = getattr(self._library, f"ternforge_{name}")(self._core, ctypes.byref(first))
+        if not count:
+            return np.empty(0, dtype)
+        return np.frombuffer(ctypes.string_at(first.value or 0, count * dtype.itemsize), dtype)
 
     def peek(self, address: int, count: int) -> np.ndarray:
         """Elements of the vector RAM, int32 of shape ``[count]``."""

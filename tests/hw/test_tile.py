@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,8 @@ CONFIGS = [CoreConfig(lanes=2, elements=1, max_fan_in=30),
            CoreConfig(lanes=2, elements=1, max_fan_in=7),
            CoreConfig(lanes=8, elements=2, max_fan_in=200),
            CoreConfig(lanes=40, elements=4, max_fan_in=400)]
+#: With a register for the next tile.
+CONFIGS += [replace(config, tile_registers=2) for config in CONFIGS]
 
 
 def tiles_of(config, vector):
@@ -54,9 +57,10 @@ async def wait(ctx, dut):
 
 async def release(ctx, dut):
     ctx.set(dut.release, 1)
+    follows = ctx.get(dut.following) if dut.config.tile_registers > 1 else 0
     await ctx.tick()
     ctx.set(dut.release, 0)
-    assert not ctx.get(dut.ready)
+    assert ctx.get(dut.ready) == follows
 
 
 async def take(ctx, dut):
@@ -67,7 +71,8 @@ async def take(ctx, dut):
 
 
 @pytest.mark.parametrize("pause", [0, 5])
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.lanes}-{c.elements}-{c.max_fan_in}")
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: (
+    f"{c.lanes}-{c.elements}-{c.max_fan_in}-{c.tile_registers}"))
 def test_tiles_come_round_robin(config, pause):
     rng, dut = random.Random(1), TileBuffer(config)
     e = config.elements
@@ -105,9 +110,10 @@ def test_tiles_come_round_robin(config, pause):
     assert not wrong
 
 
+@pytest.mark.parametrize("registers", [1, 2])
 @pytest.mark.parametrize("after", range(16))
-def test_restart_leaves_nothing_behind(after):
-    config = CoreConfig(lanes=2, max_fan_in=20)
+def test_restart_leaves_nothing_behind(after, registers):
+    config = CoreConfig(lanes=2, max_fan_in=20, tile_registers=registers)
     dut = TileBuffer(config)
     seen = []
 
@@ -129,7 +135,7 @@ def test_restart_leaves_nothing_behind(after):
     assert seen == [list(range(1, 11))] * 3
 
 
-@pytest.mark.parametrize("config", CONFIGS[2:], ids=lambda c: str(c.lanes))
+@pytest.mark.parametrize("config", CONFIGS[2:4], ids=lambda c: str(c.lanes))
 def test_a_tile_is_ready_cycles_after_release(config):
     dut, counts = TileBuffer(config), []
 
@@ -147,6 +153,31 @@ def test_a_tile_is_ready_cycles_after_release(config):
 
     simulate(dut, bench)
     assert counts == [5 + config.registers_beats] * 5
+
+
+@pytest.mark.parametrize("config", CONFIGS[6:], ids=lambda c: str(c.lanes))
+def test_with_two_registers_a_tile_follows_at_once(config):
+    """If it has been in use for as long as the next one takes to load."""
+    dut, tiles, waits = TileBuffer(config), [], []
+
+    async def bench(ctx):
+        await restart(ctx, dut, 2)
+        await write(ctx, dut, [1] * config.tile + [2] * config.tile, 0, lambda: 0)
+        tiles.append(set(await wait(ctx, dut)))
+        for _ in range(5):
+            await ctx.tick().repeat(5 + config.registers_beats)
+            await release(ctx, dut)
+            assert ctx.get(dut.ready)
+            tiles.append(set(ctx.get(dut.codes)))
+        await release(ctx, dut)  # earlier than that
+        waits.append(1)
+        while not ctx.get(dut.ready):
+            await ctx.tick()
+            waits.append(1)
+
+    simulate(dut, bench)
+    assert tiles == [{1}, {2}] * 3
+    assert len(waits) == 5 + config.registers_beats
 
 
 def test_loader_chases_the_writer():

@@ -20,8 +20,9 @@ from .toys import cycles_of, damaged
 SIZE: Any = {"memory_beats": 4096, "bank_beats": 0, "vector_depth": 512, "state_depth": 256,
              "max_rows": 32, "max_fan_in": 160}
 #: Beats half as long as a header, as long, and longer; the first without a register for beats,
-#: the last with state addresses of more than 16 bits.
-CORES = {"n8": CoreConfig(lanes=8, **SIZE), "n16": CoreConfig(lanes=16, elements=4, **SIZE),
+#: the last with state addresses of more than 16 bits. Two with a register for the next tile.
+CORES = {"n8": CoreConfig(lanes=8, tile_registers=2, **SIZE),
+         "n16": CoreConfig(lanes=16, elements=4, tile_registers=2, **SIZE),
          "n20": CoreConfig(lanes=20, elements=2, **SIZE | {"state_depth": 1 << 17})}
 MEMORIES = {
     "at once": MemoryModel(latency=1), "far": MemoryModel(latency=100),

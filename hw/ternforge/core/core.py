@@ -16,7 +16,7 @@ from .epilogue import Epilogue
 from .lanes import DotProduct
 from .quantise import Quantiser
 from .scale import ScaleUnit
-from .sequencer import Sequencer
+from .sequencer import Cause, Sequencer
 from .state_ram import StateRam
 from .tile import TileBuffer
 from .vector_ram import VectorRam, element_write, state_write, word_write
@@ -45,8 +45,12 @@ def status_signature() -> wiring.Signature:
     })
 
 
-def trace_signature(config: CoreConfig) -> wiring.Signature:
-    """Every write of a token, for comparison with the integer model; leave it open in hardware."""
+def trace_signature(config: CoreConfig, *, activity: bool = False) -> wiring.Signature:
+    """Every write of a token, for comparison with the integer model; leave it open in hardware.
+
+    With ``activity`` also what the sequencer does in each cycle, and for which packet.
+    """
+    doing = {"activity": Out(data.StructLayout({"cause": Cause, "packet": 16}))}
     return wiring.Signature({
         "packet": Out(16),  # number of the packet in the token
         "word": Out(word_write(config)),
@@ -54,6 +58,7 @@ def trace_signature(config: CoreConfig) -> wiring.Signature:
         "state": Out(state_write(config)),
         "codes_valid": Out(1),
         "codes": Out(data.ArrayLayout(signed(8), config.elements)),
+        **(doing if activity else {}),
     })
 
 
@@ -70,6 +75,8 @@ class Core(wiring.Component):
     fetch : component with :func:`~ternforge.mem.fetch.token_side`
         Reads the image memory; becomes a part of the core. :class:`~ternforge.mem.fetch.Fetch` for
         memory of a fixed latency, :class:`~ternforge.mem.burst.BurstFetch` for any other.
+    activity : bool
+        Whether ``trace`` tells what each cycle goes to; for simulation.
 
     Members
     -------
@@ -83,7 +90,7 @@ class Core(wiring.Component):
         Its value, at most two cycles later.
     status : :py:`Out(status_signature())`
         Counters and flags.
-    trace : :py:`Out(trace_signature(config))`
+    trace : :py:`Out(trace_signature(config, activity=activity))`
         Writes of this cycle.
 
     The others are those that ``fetch`` has for the image memory.
@@ -96,8 +103,8 @@ class Core(wiring.Component):
     status: Any  # interface of status_signature()
     trace: Any  # interface of trace_signature(config)
 
-    def __init__(self, config: CoreConfig, fetch: Any):
-        self.config, self.fetch = config, fetch
+    def __init__(self, config: CoreConfig, fetch: Any, *, activity: bool = False):
+        self.config, self.fetch, self.activity = config, fetch, activity
         self.memory_side = {name: member for name, member in fetch.signature.members.items()
                             if name not in token_side(config)}
         super().__init__({
@@ -105,14 +112,15 @@ class Core(wiring.Component):
             "result": Out(stream.Signature(16)),
             **self.memory_side,
             "peek_address": In(16), "peek_data": Out(signed(VECTOR_BITS)),
-            "status": Out(status_signature()), "trace": Out(trace_signature(config)),
+            "status": Out(status_signature()),
+            "trace": Out(trace_signature(config, activity=activity)),
         })
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
         m.submodules.fetch = fetch = self.fetch
-        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.submodules.sequencer = sequencer = Sequencer(config, causes=self.activity)
         m.submodules.constants = constants = ConstantFeed(config)
         m.submodules.quantiser = quantiser = Quantiser(config)
         m.submodules.tile = tile = TileBuffer(config)
@@ -155,6 +163,8 @@ class Core(wiring.Component):
             tile.tiles.eq(tiles), tile.release.eq(sequencer.tile_release),
             sequencer.tile_ready.eq(tile.ready), lanes.codes.eq(tile.codes),
         ]
+        if config.tile_registers > 1:
+            m.d.comb += sequencer.tile_following.eq(tile.following)
         connect(m, quantiser.codes_o, tile.codes_i)
 
         # Rescale and epilogue.
@@ -241,4 +251,7 @@ class Core(wiring.Component):
             self.trace.codes_valid.eq(quantiser.codes_o.valid),
             self.trace.codes.eq(quantiser.codes_o.payload),
         ]
+        if self.activity:
+            m.d.comb += [self.trace.activity.cause.eq(sequencer.cause),
+                         self.trace.activity.packet.eq(sequencer.packet)]
         return m

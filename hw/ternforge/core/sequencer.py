@@ -1,14 +1,27 @@
 """Runs the packets of one token in order."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import CoreConfig
 from ..isa import HEADER_BITS, HEADERS, Opcode, gather
 from .lanes import DotProduct
 
-__all__ = ["Sequencer"]
+__all__ = ["Cause", "Sequencer"]
+
+
+class Cause(enum.Enum, shape=3):
+    """What a cycle of a token went to."""
+
+    BETWEEN = 0  #: no packet is under way
+    WEIGHTS = 1  #: a beat of weights
+    CONSTANTS = 2  #: a beat of constants
+    HEADER = 3  #: a beat of a header, or its decoding
+    MEMORY = 4  #: a beat is wanted, and none has come
+    TILE = 5  #: the codes of the next tile do not stand yet
+    VECTOR = 6  #: the quantiser is at work, and has no use for a beat
+    DRAIN = 7  #: the last rows of a matrix are on their way to memory
 
 
 class Sequencer(wiring.Component):
@@ -23,6 +36,8 @@ class Sequencer(wiring.Component):
     ----------
     config : :class:`CoreConfig`
         Beat width and header size.
+    causes : bool
+        Whether to have the member ``cause``.
 
     Members
     -------
@@ -46,10 +61,14 @@ class Sequencer(wiring.Component):
         Beats of MATVEC payloads with their row and tile marks.
     quantise_busy, quantise_streaming, ratio_valid, scale_valid, tile_ready : :py:`In(1)`
         State of the units.
+    tile_following : :py:`In(1)`
+        Only with ``tile_registers=2``: the next tile stands in the cycle after its release.
     tile_release : :py:`Out(1)`
         Strobe: the stationary codes are needed for the last time.
     retired : :py:`In(1)`
         Strobe: a row has left the epilogue.
+    cause : :py:`Out(Cause)`
+        What this cycle goes to; for simulation.
     """
 
     run: Signal
@@ -68,11 +87,12 @@ class Sequencer(wiring.Component):
     ratio_valid: Signal
     scale_valid: Signal
     tile_ready: Signal
+    tile_following: Signal
     tile_release: Signal
     retired: Signal
 
-    def __init__(self, config: CoreConfig):
-        self.config = config
+    def __init__(self, config: CoreConfig, *, causes: bool = False):
+        self.config, self.causes = config, causes
         super().__init__({
             "run": In(1), "done": Out(1), "i": In(stream.Signature(config.beat_bits)),
             "header": Out(HEADER_BITS), "packet": Out(16),
@@ -82,6 +102,8 @@ class Sequencer(wiring.Component):
             "weights": Out(stream.Signature(DotProduct.beat_layout(config), always_ready=True)),
             "quantise_busy": In(1), "quantise_streaming": In(1), "ratio_valid": In(1),
             "scale_valid": In(1), "tile_ready": In(1), "tile_release": Out(1), "retired": In(1),
+            **({"tile_following": In(1)} if config.tile_registers > 1 else {}),
+            **({"cause": Out(Cause)} if causes else {}),
         })
 
     def elaborate(self, platform):
@@ -152,7 +174,10 @@ class Sequencer(wiring.Component):
                 go = Signal()
                 stands = self.tile_ready
                 if config.registers_beats:  # released, but it does not show yet
-                    stands &= ~self.tile_release
+                    stays = ~self.tile_release
+                    if config.tile_registers > 1:
+                        stays |= self.tile_following
+                    stands &= stays
                 m.d.comb += [go.eq(stands & (~last_tile | permitted)),
                              self.i.ready.eq(go), issue.eq(go & self.i.valid)]
                 with m.If(issue):
@@ -173,4 +198,21 @@ class Sequencer(wiring.Component):
         m.d.comb += self.scale_start.eq(running & matvec.scaled & ~scaled & self.ratio_valid)
         with m.If(self.scale_start):
             m.d.sync += scaled.eq(1)
+
+        if self.causes:
+            def chosen(state: str, cause: Value | Cause) -> None:
+                with m.If(fsm.ongoing(state)):
+                    m.d.comb += self.cause.eq(cause)
+
+            def taken_as(cause: Cause) -> Value:
+                return Mux(self.i.valid, cause, Cause.MEMORY)
+
+            chosen("HEADER", taken_as(Cause.HEADER))
+            chosen("DISPATCH", Mux(self.quantise_busy & ((opcode == Opcode.LOAD) |
+                                                         (opcode == Opcode.QUANTISE)),
+                                   Cause.VECTOR, Cause.HEADER))
+            chosen("QUANTISE", Mux(self.constants.ready, taken_as(Cause.CONSTANTS), Cause.VECTOR))
+            chosen("ROWS", Mux(go, taken_as(Cause.WEIGHTS),
+                               Mux(stands, Cause.VECTOR, Cause.TILE)))
+            chosen("DRAIN", Cause.DRAIN)
         return m

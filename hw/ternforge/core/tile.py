@@ -17,12 +17,13 @@ class TileBuffer(wiring.Component):
     copies tile after tile, round robin from tile 0, into the register, a word per cycle: the first
     one after :py:`restart` as its codes come, every other one once the tile before is released.
     A tile is ready 5 cycles after that release, or two cycles after its last code came; a cycle
-    later where beats are wide.
+    later where beats are wide. With ``tile_registers=2`` the tile is loaded into a register of its
+    own, which takes a cycle more, and stands in the cycle after the release if that has happened.
 
     Parameters
     ----------
     config : :class:`~ternforge.config.CoreConfig`
-        ``lanes``, ``elements`` and ``max_fan_in`` count.
+        ``lanes``, ``elements``, ``max_fan_in`` and ``tile_registers`` count.
 
     Members
     -------
@@ -35,7 +36,10 @@ class TileBuffer(wiring.Component):
     complete : :py:`In(1)`
         Strobe, with the last code or later: no more will come. What lies beyond is undefined.
     ready : :py:`Out(1)`
-        All of a tile stands on ``codes``. Falls in the cycle after ``release``.
+        All of a tile stands on ``codes``. Falls in the cycle after ``release``, unless ``following``.
+    following : :py:`Out(1)`
+        The next tile will stand on ``codes`` in the cycle after ``release``. Only with two tile
+        registers.
     release : :py:`In(1)`
         Strobe, only while ``ready``: the tile is needed in this cycle for the last time.
     codes : :py:`Out(data.ArrayLayout(signed(8), config.tile))`
@@ -47,6 +51,7 @@ class TileBuffer(wiring.Component):
     codes_i: stream.Interface
     complete: Signal
     ready: Signal
+    following: Signal
     release: Signal
     codes: data.View
 
@@ -61,6 +66,7 @@ class TileBuffer(wiring.Component):
                                            always_ready=True)),
             "complete": In(1),
             "ready": Out(1),
+            **({"following": Out(1)} if config.tile_registers > 1 else {}),
             "release": In(1),
             "codes": Out(data.ArrayLayout(signed(8), config.tile)),
         })
@@ -101,14 +107,20 @@ class TileBuffer(wiring.Component):
         waiting, load, fetch = Signal(), Signal(), Signal()
         slot = Signal(words, init=1)  # one bit: where the next word goes
         codes = Signal(words * bits, reset_less=True)
+        if config.tile_registers == 1:  # loaded in place
+            loading, full, leaves = codes, self.ready, self.release
+        else:
+            loading = Signal(words * bits, name="next_codes", reset_less=True)
+            full, leaves = self.following, Signal()
+            m.d.comb += leaves.eq(full & (~self.ready | self.release))
         loads, word = Signal(words), Signal(bits, reset_less=True)  # the codes that change, to what
         if config.registers_beats:  # they are many and far apart: told a cycle later
             filled, domain = Signal(), m.d.sync
         else:
-            filled, domain = self.ready, m.d.comb
+            filled, domain = full, m.d.comb
         domain += [loads.eq(slot & load.replicate(words)), word.eq(read.data)]
         m.d.comb += [
-            load.eq(waiting & (~filled | self.release)),
+            load.eq(waiting & (~filled | leaves)),
             fetch.eq((~waiting | load) & (complete | (address != written))),
             read.addr.eq(address), read.en.eq(fetch), self.codes.eq(codes),
         ]
@@ -119,17 +131,22 @@ class TileBuffer(wiring.Component):
                 m.d.sync += [address_word.eq(0), tile.eq(tile + 1)]
                 with m.If(tile == (self.tiles - 1)[:len(tile)]):
                     m.d.sync += [tile.eq(0), address.eq(0)]
-        with m.If(self.release):
-            m.d.sync += [filled.eq(0), self.ready.eq(0)]
+        if config.tile_registers > 1:
+            with m.If(leaves):
+                m.d.sync += [codes.eq(loading), self.ready.eq(1)]
+            with m.Elif(self.release):
+                m.d.sync += self.ready.eq(0)
+        with m.If(leaves):
+            m.d.sync += [filled.eq(0), full.eq(0)]
         with m.If(load):
             m.d.sync += slot.eq(slot.rotate_left(1))
             with m.If(slot[-1]):
                 m.d.sync += filled.eq(1)
         with m.If(loads[-1]):
-            m.d.sync += self.ready.eq(1)
+            m.d.sync += full.eq(1)
         for index in range(words):
             with m.If(loads[index]):
-                m.d.sync += codes.word_select(index, bits).eq(word)
+                m.d.sync += loading.word_select(index, bits).eq(word)
         with m.If(self.restart):
             m.d.sync += [
                 written.eq(0),
@@ -141,8 +158,10 @@ class TileBuffer(wiring.Component):
                 waiting.eq(0),
                 slot.eq(1),
                 filled.eq(0),
-                self.ready.eq(0),
+                full.eq(0),
             ]
+            if config.tile_registers > 1:
+                m.d.sync += self.ready.eq(0)
             if config.registers_beats:
                 m.d.sync += loads.eq(0)
         return m
