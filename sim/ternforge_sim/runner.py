@@ -12,8 +12,8 @@ import numpy as np
 from ternforge.accelerator import accelerator
 from ternforge.cache import cached, content_key
 from ternforge.config import CoreConfig
-from ternforge.core.sequencer import Cause
 from ternforge.core.core import SITES
+from ternforge.core.sequencer import Cause
 from ternforge.verilog import generate
 
 from .verilator import build_library

@@ -36,7 +36,7 @@ class TileBuffer(wiring.Component):
     complete : :py:`In(1)`
         Strobe, with the last code or later: no more will come. What lies beyond is undefined.
     ready : :py:`Out(1)`
-        All of a tile stands on ``codes``. Falls in the cycle after ``release``, unless ``following``.
+        All of a tile stands on ``codes``. Falls after ``release`` unless ``following``.
     following : :py:`Out(1)`
         The next tile will stand on ``codes`` in the cycle after ``release``. Only with two tile
         registers.
