@@ -9,6 +9,7 @@ import numpy as np
 
 from ternforge.config import CoreConfig
 from ternforge.host.uart import uart_divisor
+from ternforge.lanes import resolve_lane
 from ternforge.mem.onchip import banks_of
 from ternforge.output import atomic_folder, write_text
 from ternforge.presets import core_preset
@@ -64,7 +65,7 @@ def make_design(board: Board, image: Image, core_mhz: float | None = None) -> De
     UserError
         If the image is for another core, or the PLL cannot make the clock.
     """
-    core = core_preset(board.name)
+    core = resolve_lane(core_preset(board.name), board.family)
     image.check_core(core)
     clock = pll_settings(board, board.core_mhz if core_mhz is None else core_mhz).output_mhz
     initial = [] if core.single_port_beats else _beats(image)

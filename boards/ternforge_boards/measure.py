@@ -134,7 +134,8 @@ def _ports(source: Path, top: str, jobs: Jobs) -> list[PortBits]:
 def measure_component(
     component_verilog: str, top: str, family: str, seeds: Sequence[int] = (1,),
     freq_mhz: float = 200.0, *, memories: Mapping[str, str] | None = None, clock: str = "clk",
-    device: str | None = None, jobs: int = 1, progress: Progress | None = None,
+    device: str | None = None, synth_options: Sequence[str] = (), jobs: int = 1,
+    progress: Progress | None = None,
 ) -> UnitResult:
     """Synthesise, place and route one component with registers around it; cached by content.
 
@@ -158,6 +159,8 @@ def measure_component(
     device : str
         Of the board's family and package, as nextpnr's option names it. Unless given, the smallest:
         ``25k`` (ECP5 LFE5U-25F) or ``up5k``.
+    synth_options : sequence of str
+        More options for Yosys' ``synth_*``, such as ``-nowidelut``.
     jobs : int
         Seeds that run at the same time.
     progress : callable
@@ -185,7 +188,8 @@ def measure_component(
         files = [Path(work) / name for name in memories or {}]
         for file in files:
             write_text(file, (memories or {})[file.name])
-        netlist = synthesise([source, wrapper], files, record, runner, top=WRAPPER, isolate=top)
+        netlist = synthesise([source, wrapper], files, record, runner, top=WRAPPER,
+                             options=synth_options, isolate=top)
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(place, netlist, record, seed, runner, clock_mhz=freq_mhz)
                    for seed in dict.fromkeys(seeds)]

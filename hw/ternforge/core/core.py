@@ -8,12 +8,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..config import CoreConfig
 from ..isa import HEADERS, Opcode
+from ..lanes import dot_product
 from ..mem.fetch import token_side
 from ..numerics import VECTOR_BITS
 from .accumulate import Accumulator
 from .constants import ConstantFeed
 from .epilogue import Epilogue
-from .lanes import DotProduct
 from .quantise import Quantiser
 from .scale import ScaleUnit
 from .sequencer import Cause, Sequencer
@@ -124,7 +124,7 @@ class Core(wiring.Component):
         m.submodules.constants = constants = ConstantFeed(config)
         m.submodules.quantiser = quantiser = Quantiser(config)
         m.submodules.tile = tile = TileBuffer(config)
-        m.submodules.lanes = lanes = DotProduct(config)
+        m.submodules.lanes = lanes = dot_product(config)
         m.submodules.accumulator = accumulator = Accumulator(config)
         m.submodules.scale_unit = scale = ScaleUnit()
         m.submodules.epilogue = epilogue = Epilogue(config)

@@ -5,6 +5,7 @@ import random
 import cocotb
 from cocotb.triggers import Timer
 
+from ternforge.lanes import KINDS
 from ternforge.trits import DECODE, encode_trits
 
 from .bus import Unit, within
@@ -42,7 +43,8 @@ def vectors(size: int, rng: random.Random):
 
 
 @cocotb.test()
-@cocotb.parametrize(name=["two", "eight"], idle=[0, 3])
+@cocotb.parametrize(name=[f"{name}_{kind}" for kind in KINDS for name in ("two", "eight")],
+                    idle=[0, 3])
 async def sums_equal_integer_sums(dut, name: str, idle: int):
     """Sums and tags, in order, with the latency that the unit states."""
     lanes, rng = Unit(dut, "lanes", name), random.Random(idle)

@@ -11,13 +11,13 @@ from ternforge.accelerator import Accelerator
 from ternforge.config import CoreConfig
 from ternforge.core.decoder import TritDecoder
 from ternforge.core.epilogue import Epilogue
-from ternforge.core.lanes import DotProduct
 from ternforge.core.quantise import Quantiser
 from ternforge.core.scalar import ScalarUnit
 from ternforge.core.scale import SCALE, ScaleUnit
 from ternforge.core.sequencer import Sequencer
 from ternforge.host.port import HostPort
 from ternforge.host.uart import Uart
+from ternforge.lanes import KINDS, dot_product
 
 __all__ = ["BENCHES", "Rows", "Together", "ports"]
 
@@ -97,9 +97,10 @@ class Rows(wiring.Component):
 
 
 def lanes() -> dict[str, wiring.Component]:
-    """Decoder, and lanes of two widths and depths of pipeline."""
-    return {"decoder": TritDecoder(), "two": DotProduct(CoreConfig(lanes=2, tree_levels=1)),
-            "eight": DotProduct(CoreConfig(lanes=8))}
+    """Decoder, and lanes of two widths and depths of pipeline, of each kind."""
+    return {"decoder": TritDecoder(), **{
+        f"{name}_{kind}": dot_product(CoreConfig(lanes=lanes, tree_levels=levels, lane=kind))
+        for kind in KINDS for name, lanes, levels in (("two", 2, 1), ("eight", 8, 2))}}
 
 
 def quantise() -> dict[str, wiring.Component]:
