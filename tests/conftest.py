@@ -43,12 +43,13 @@ def invoke(capsys, tmp_path, monkeypatch):
 def toy_cores() -> Iterator[None]:
     """Both boards with the smallest cores that hold the toy, in the kind of memory that each has.
 
-    ``icebreaker`` keeps its image in single-port RAM, ``ulx3s-85f`` in initialised block RAM.
+    ``icebreaker`` keeps its image in single-port RAM, ``ulx3s-85f`` in initialised block RAM,
+    and it has the lanes of its family.
     """
     small: Any = {"vector_depth": 64, "state_depth": 32, "max_rows": 32, "max_fan_in": 32}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "up5k", CoreConfig(
             lanes=2, memory_beats=1280, single_port_beats=1024, bank_beats=256, **small))
         patch.setitem(presets.PRESETS, "ecp5-85f", CoreConfig(
-            lanes=4, elements=2, memory_beats=896, bank_beats=256, **small))
+            lanes=4, elements=2, memory_beats=896, bank_beats=256, lane="auto", **small))
         yield

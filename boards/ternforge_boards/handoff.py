@@ -9,7 +9,7 @@ import numpy as np
 
 from ternforge.config import CoreConfig
 from ternforge.host.uart import uart_divisor
-from ternforge.lanes import resolve_lane
+from ternforge.lanes import cell_models, resolve_lane
 from ternforge.mem.onchip import banks_of
 from ternforge.output import atomic_folder, write_text
 from ternforge.presets import core_preset
@@ -69,7 +69,7 @@ def make_design(board: Board, image: Image, core_mhz: float | None = None) -> De
     image.check_core(core)
     clock = pll_settings(board, board.core_mhz if core_mhz is None else core_mhz).output_mhz
     initial = [] if core.single_port_beats else _beats(image)
-    verilog = generate(System(core, round(clock * 1e6), initial), TOP)
+    verilog = generate(System(core, round(clock * 1e6), initial), TOP, family=board.family)
     return Design(board=board, core=core, core_mhz=clock, image=image, verilog=verilog,
                   board_top=board_top(board, clock, name=TOP))
 
@@ -116,6 +116,7 @@ def write_handoff(design: Design, out: Path) -> list[str]:
         # four times what the stream of the weights takes, and the pause between two bytes
         "limit": 4 * len(image.memory()) // divisor + 10000,
         "banks": {name: text.count("\n") for name, text in banks.items()},
+        "cells": bool(cells := cell_models(core)),
     }
     environment = jinja2.Environment(loader=jinja2.PackageLoader("ternforge_boards"),
                                      undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
@@ -135,6 +136,8 @@ def write_handoff(design: Design, out: Path) -> list[str]:
         bench.mkdir()
         write_text(bench / "testbench.v", render("testbench.v"))
         write_text(bench / "golden.mem", golden)
+        if cells:
+            write_text(bench / "cells.v", cells)
         for name, text in banks.items():
             write_text(bench / f"{name}.mem", text)
         top = folder / "board"

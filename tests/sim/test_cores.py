@@ -28,6 +28,8 @@ CORES = {
     "wide-single": CoreConfig(lanes=10, memory_beats=2048, max_fan_in=50, **SIZE),
     "few-rows": CoreConfig(lanes=8, elements=2, memory_beats=4096, max_fan_in=400,
                            **{**SIZE, "max_rows": 10}),
+    "carry-chains": CoreConfig(lanes=8, elements=2, memory_beats=4096, max_fan_in=400,
+                               tree_levels=1, lane="ecp5", **SIZE),
     "wide-four": CoreConfig(lanes=40, elements=4, memory_beats=4096, max_fan_in=800, **SIZE),
 }
 
@@ -42,6 +44,8 @@ CASES: list[tuple[str, int, int, Any]] = [
     ("wide-single", 1, 1, {"d": 16, "m": 24, "inner_norms": True, "lower_bound": False}),
     ("wide-single", 1, 1, {"d": 50, "m": 49}),
     ("few-rows", 2, 3, {"d": 44, "m": 100, "inner_norms": True, "vocab": 44}),
+    ("carry-chains", 1, 1, {"d": 16, "m": 24, "inner_norms": True}),
+    ("carry-chains", 2, 10, {"d": 48, "m": 392, "layers": 1}),
     ("wide-four", 1, 1, {"d": 16, "m": 24, "inner_norms": True, "wide_embedding": True}),
     ("wide-four", 1, 2, {"d": 204, "m": 200, "layers": 1}),
     ("wide-four", 1, 4, {"d": 24, "m": 800}),

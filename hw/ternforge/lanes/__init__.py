@@ -6,6 +6,7 @@ line here. Nothing is imported before it is needed.
 
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ternforge.errors import suggestion
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ternforge.config import CoreConfig
     from ternforge.core.lanes import DotProduct
 
-__all__ = ["AUTO", "KINDS", "Kind", "check_lane", "dot_product", "resolve_lane"]
+__all__ = ["AUTO", "KINDS", "Kind", "cell_models", "check_lane", "dot_product", "resolve_lane"]
 
 #: Instead of a kind: the best one for the device.
 AUTO = "auto"
@@ -26,13 +27,14 @@ class Kind:
 
     module: str
     best_for: tuple[str, ...] = ()  #: families for which ``auto`` means this kind
+    cells: str = ""  #: file beside this one with models of its primitives, for simulators
 
 
 #: Every kind. All of them work on any part and in simulation: primitives of a family are only used
 #: in Verilog that is generated for it.
 KINDS = {
     "portable": Kind(module="ternforge.lanes.portable", best_for=("ice40",)),
-    "ecp5": Kind(module="ternforge.lanes.ecp5", best_for=("ecp5",)),
+    "ecp5": Kind(module="ternforge.lanes.ecp5", best_for=("ecp5",), cells="ecp5_cells.v"),
 }
 
 
@@ -55,3 +57,9 @@ def dot_product(config: "CoreConfig", *, packed: bool = True) -> "DotProduct":
     """The lanes of a core; of an unknown device (``auto`` not resolved), the portable ones."""
     kind = KINDS["portable" if config.lane == AUTO else config.lane]
     return import_module(kind.module).Lanes(config, packed=packed)
+
+
+def cell_models(config: "CoreConfig") -> str:
+    """Verilog of the primitives in lanes that were generated for their family; may be empty."""
+    kind = KINDS.get(config.lane)
+    return Path(__file__).with_name(kind.cells).read_text() if kind and kind.cells else ""

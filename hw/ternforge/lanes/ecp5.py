@@ -89,20 +89,16 @@ class AdderChain(wiring.Component):
                 halves.append((NEGATING if self.negating else PLAIN, inputs, self.sum[k][bit]))
         if len(halves) % 2:
             halves.append((0, {}, None))
-        carry: Value | None = None
+        carry: Value = C(0, 1)
         for cell, pair in enumerate(zip(halves[0::2], halves[1::2], strict=True)):
-            pins: dict[str, Value | int | str] = {}
+            following = Signal(name=f"carry_{cell}")
+            pins: dict[str, Value | str] = {"i_CIN": carry, "o_COUT": following}
             for half, (init, inputs, output) in enumerate(pair):
-                pins |= {f"p_INIT{half}": Const(init, 16), f"p_INJECT1_{half}": "NO"}
+                pins |= {f"p_INIT{half}": C(init, 16), f"p_INJECT1_{half}": "NO"}
                 pins |= {f"i_{pin}{half}": inputs.get(pin, C(1, 1)) for pin in "ABCD"}
-                if output is not None:
-                    pins[f"o_S{half}"] = output
-            if carry is not None:
-                pins["i_CIN"] = carry
-            if cell < len(halves) // 2 - 1:
-                carry = Signal(name=f"carry_{cell}")
-                pins["o_COUT"] = carry
+                pins[f"o_S{half}"] = Signal(name="unused") if output is None else output
             m.submodules[f"cell_{cell}"] = Instance("CCU2C", **pins)
+            carry = following
 
 
 class Lanes(DotProduct):

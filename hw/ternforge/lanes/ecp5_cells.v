@@ -1,6 +1,7 @@
 // The carry cell of the ECP5, for simulators: two halves, each a table of four inputs (A is bit 0
 // of the index) and its place on the carry chain. After Lattice FPGA-TN-02204 and the model of
 // Yosys, which it is proven equal to. Synthesis knows the cell.
+/* verilator lint_off WIDTHEXPAND */ // "NO" is shorter than "YES"
 module CCU2C #(
     parameter [15:0] INIT0 = 16'h0000,
     parameter [15:0] INIT1 = 16'h0000,
@@ -20,3 +21,4 @@ module CCU2C #(
   assign S1 = sum1 ^ (!alone1 && middle);
   assign COUT = sum1 ? middle : !alone1 && INIT1[{2'b00, B1, A1}];
 endmodule
+/* verilator lint_on WIDTHEXPAND */
