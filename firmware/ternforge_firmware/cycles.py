@@ -18,10 +18,10 @@ from amaranth.hdl import UnusedElaboratable
 from ternforge.config import CoreConfig
 from ternforge.core.accumulate import Accumulator
 from ternforge.core.epilogue import Epilogue
-from ternforge.core.lanes import DotProduct
 from ternforge.core.largest import Largest
 from ternforge.core.sequencer import Cause
 from ternforge.isa import Function, Opcode
+from ternforge.lanes import dot_product
 from ternforge.mem.onchip import OnChipMemory
 from ternforge_model.config import ModelConfig
 
@@ -147,7 +147,7 @@ class _Latencies:
 def _latencies(core: CoreConfig) -> _Latencies:
     with warnings.catch_warnings():  # the units are asked, not built
         warnings.simplefilter("ignore", UnusedElaboratable)
-        lanes = DotProduct(core).latency + Accumulator(core).latency + core.registers_beats
+        lanes = dot_product(core).latency + Accumulator(core).latency + core.registers_beats
         epilogue = Epilogue(core)
         return _Latencies(
             row={function: lanes + epilogue.latency(function)
