@@ -80,7 +80,8 @@ def narrowed(program: Program) -> Program:
     return replace(program, ops=tuple(ops))
 
 
-def wide_program(seed: int, *, d: int, layers: int, m: int, vocab: int) -> Program:
+def wide_program(seed: int, *, d: int, layers: int, m: int, vocab: int,
+                 inner_norms: bool = False) -> Program:
     """Random ternary weights in any size, without a float model of that size.
 
     Norm weights, scales and formats are those of a narrow model, repeated: products of random
@@ -92,8 +93,10 @@ def wide_program(seed: int, *, d: int, layers: int, m: int, vocab: int) -> Progr
         Of weights and embedding.
     d, layers, m, vocab : int
         Hidden size, layers, MLP width, tokens; the logits are not stored.
+    inner_norms : bool
+        As in :func:`random_checkpoint`: matrices with one source have codes of their own.
     """
-    narrow = random_program(1, d=64, layers=2, m=128, vocab=160)
+    narrow = random_program(1, d=64, layers=2, m=128, vocab=160, inner_norms=inner_norms)
     rng = np.random.default_rng(seed)
     lengths = {"x": d, "v": d, "f": d, "p": d, "gate": m}
 
