@@ -1,0 +1,1 @@
+"""Benchmarks. ``python -m bench`` measures every figure; other scripts here measure one thing."""
