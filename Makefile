@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-full bench bench-cpu bench-released numerics bench-training exactness lint lint-verilog types golden clean
+.PHONY: help venv demo test test-full bench bench-quick bench-cpu bench-released numerics bench-training exactness lint lint-verilog types golden clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,7 +26,7 @@ $(VENV)/.demo-installed: $(VENV)/pyvenv.cfg $(INPUTS)
 
 # Everything: what tests, lint, types and the builds need.
 $(VENV)/.all-installed: $(VENV)/pyvenv.cfg $(INPUTS)
-	$(PIP) -e '.[model,tokenizers,sim,cpu,flow,host,dev,plot]'
+	$(PIP) -e '.[model,tokenizers,sim,cpu,flow,host,dev,plot,bench]'
 	@touch $@ $(VENV)/.demo-installed
 
 venv: $(VENV)/.all-installed  ## Install everything into .venv
@@ -40,8 +40,11 @@ test: $(VENV)/.all-installed  ## The tests that belong before each commit
 test-full: $(VENV)/.all-installed  ## All tests, also the slow ones (bitstreams for every board)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "" $(ARGS)
 
-bench: $(VENV)/.all-installed  ## Cycles per token, speed of the simulators
-	$(BIN)/python bench/run.py $(ARGS)
+bench: $(VENV)/.all-installed  ## Every figure of area, speed and cycles against its limit and its peers
+	$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(VENV)/.all-installed  ## A part of them in ten minutes
+	$(BIN)/python -m bench --quick $(ARGS)
 
 bench-cpu: $(VENV)/.all-installed  ## CPU inference at 370M shapes against PyTorch: memory, speed
 	$(BIN)/python bench/cpu.py --least-speed 5 --least-memory 10 $(ARGS)

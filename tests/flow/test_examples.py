@@ -1,7 +1,6 @@
 """The scripts in examples/ and bench/, run as a user would."""
 
 import importlib.util
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -100,19 +99,6 @@ def test_talk_to_a_missing_board_is_one_sentence():
     assert done.stderr.count("\n") == 1
 
 
-def test_benchmark_measures_a_core(image):
-    bench = load("bench/run.py")
-    result = bench.measure(CORE, image, 12)
-    program = random_program(5, d=16, layers=2, m=32, vocab=32)
-    assert result["tokens"] == 12
-    assert result["ideal_cycles_per_token"] == program.ternary_weights / CORE.tile
-    assert result["weight_stream_share"] == pytest.approx(
-        result["ideal_cycles_per_token"] / result["cycles_per_token"])
-    assert 0 < result["weight_stream_share"] < 1
-    assert set(bench.ROWS) < set(result)
-    assert all(value > 0 for value in result.values())
-
-
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_exactness_counts_identical_tokens(image, temperature):
     bench, program = load("bench/exactness.py"), random_program(5, d=16, layers=2, m=32, vocab=32)
@@ -143,13 +129,3 @@ def test_every_verb_on_370m_shapes(capsys):
     with capsys.disabled():
         print("", told, sep="\n")
     assert "3 tokens, bit-exact" in told
-
-
-@pytest.mark.slow
-def test_benchmark_of_a_shipped_model(tmp_path):
-    told = run("bench/run.py", "--model", "shakespeare-up5k", "--tokens", 8, "-o",
-               tmp_path / "results.json")
-    results = json.loads((tmp_path / "results.json").read_text())
-    (row,) = results["results"]
-    assert (row["model"], row["board"], row["tokens"]) == ("shakespeare-up5k", "icebreaker", 8)
-    assert f"{row['cycles_per_token']:.0f}" in told

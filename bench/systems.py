@@ -1,0 +1,67 @@
+"""Whole systems with their shipped models: what ``ternforge build`` reports."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from ternforge.cache import cache_dir
+from ternforge.presets import MODELS
+from ternforge.process import run_tool
+
+from .figures import Data, Figure, Measurement, Reach
+
+__all__ = ["FIGURES", "MEASUREMENTS", "measure"]
+
+#: What a build depends on.
+DEPENDS = ("hw", "model/ternforge_model", "firmware", "sim", "boards/ternforge_boards",
+           "bench/systems.py", "bench/figures.py")
+
+#: The console script.
+TERNFORGE = (sys.executable, "-c", "from ternforge.cli import main; main()")
+
+#: What is shown of a build: key, title, unit.
+SHOWN = (("lut", "LUT4", ""), ("ff", "FF", ""), ("block_ram", "block RAM", ""),
+         ("dsp", "DSP", ""), ("fmax_mhz", "Fmax", "MHz"),
+         ("cycles_per_token", "cycles per token", "cycles"),
+         ("tokens_per_second", "tokens/s at the constraint", "tok/s"),
+         ("weight_stream_share", "share of the weight stream", "%"))
+
+#: Limits, by board and key.
+REACH = {
+    "icebreaker": {"fmax_mhz": ">= 42", "tokens_per_second": ">= 2200",
+                   "weight_stream_share": ">= 90"},
+    "ulx3s-85f": {"fmax_mhz": ">= 130", "tokens_per_second": ">= 10000"},
+}
+
+
+def command_of(model: str) -> str:
+    """What a user types to see the figures of a shipped model on its board."""
+    return f"ternforge build --board {MODELS[model]} --model {model} --allow-timing-fail"
+
+
+def measure(model: str, seeds: Sequence[int]) -> Data:
+    """The report of the build of a shipped model for its board, with the first seed."""
+    arguments = command_of(model).split()[1:]
+    with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
+        run_tool([*TERNFORGE, *arguments, "-o", work], cwd=Path.cwd())
+        report = json.loads((Path(work) / "report.json").read_bytes())
+    return {**report, "bitstream": None}
+
+
+MEASUREMENTS = tuple(Measurement(name=f"board.{board}", run=partial(measure, model),
+                                 depends=DEPENDS) for model, board in MODELS.items())
+
+
+def _value(key: str, data: Data) -> float:
+    return data[key] * (100 if key == "weight_stream_share" else 1)
+
+
+FIGURES = tuple(
+    Figure(name=f"board.{board}.{key.replace('_', '-')}", title=f"{model} on {board}: {title}",
+           unit=unit, of=(f"board.{board}",), value=partial(_value, key),
+           reach=Reach(REACH[board].get(key, "")), checked=f"board.{board}",
+           quick=board == "icebreaker", command=command_of(model))
+    for model, board in MODELS.items() for key, title, unit in SHOWN)

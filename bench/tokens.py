@@ -1,0 +1,138 @@
+"""Whole tokens on the Verilated core, checked: cycles, and what share of them the weights take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ternforge.config import CoreConfig
+from ternforge.presets import core_preset
+from ternforge_firmware.lower import lower
+from ternforge_model.config import ModelConfig
+from ternforge_model.synthetic import SIZES, released_config
+from ternforge_model.toy import wide_program
+from ternforge_sim.runner import MemoryModel, build_simulator
+from ternforge_sim.simulate import Simulation, simulate
+
+from .figures import Data, Figure, Measurement, Reach
+
+__all__ = ["FIGURES", "MEASUREMENTS", "N16", "core_of", "run_token"]
+
+#: What the cycles of a token depend on.
+DEPENDS = ("hw", "model/ternforge_model", "firmware", "sim", "bench/tokens.py", "bench/figures.py")
+
+#: The core of 16 lanes, with room for the vectors and states of every released size.
+N16 = replace(core_preset("ddr-n16"), **{
+    name: getattr(core_preset("ddr-n64"), name)
+    for name in ("vector_depth", "state_depth", "max_rows", "max_fan_in")})
+
+#: Cycles from a request to its first beat.
+LATENCY = 30
+
+#: Layers of the two tokens that a longer one is calculated from.
+SHORT = (2, 3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A shape on a core."""
+
+    size: str  #: of :data:`~ternforge_model.synthetic.SIZES`
+    core: str  #: preset
+    latency: int = LATENCY
+
+    @property
+    def name(self) -> str:
+        """Of its measurement."""
+        latency = "" if self.latency == LATENCY else f"-latency-{self.latency}"
+        return f"tokens.{self.size}-{self.core}{latency}"
+
+
+#: Sizes whose image fits the 24-bit addresses of the core with all their layers.
+WHOLE = {("370m", "ddr-n16"), ("tiny", "ddr-n16"), ("370m", "ddr-n64"), ("tiny", "ddr-n64")}
+
+CASES = (
+    *(Case(size, core) for core in ("ddr-n16", "ddr-n64") for size in SIZES),
+    *(Case("370m", "ddr-n16", latency) for latency in (1, 100)),
+)
+
+
+def core_of(size: str, preset: str) -> CoreConfig:
+    """The preset; with 16 lanes and the larger sizes, :data:`N16`."""
+    return N16 if preset == "ddr-n16" and size in ("1.3b", "2.7b") else core_preset(preset)
+
+
+def run_token(core: CoreConfig, config: ModelConfig, layers: int, latency: int = LATENCY,
+              ) -> Simulation:
+    """Run one token of ``config``'s shapes with random weights, compared write by write.
+
+    As in the released models, each matrix has a norm of its own, and so codes of its own.
+
+    Raises
+    ------
+    RuntimeError
+        If it is not what the integer model says: figures of a broken core say nothing.
+    """
+    program = wide_program(1, d=config.hidden_size, layers=layers, m=config.mlp_width,
+                           vocab=config.vocab_size, inner_norms=True)
+    image = lower(program, core)
+    run = simulate(build_simulator(core), core, image, [1], 1,
+                   memory=MemoryModel(latency=latency))
+    if not run.bit_exact:
+        raise RuntimeError(f"not bit-exact: {run.first_divergence}")
+    return run
+
+
+def measure(case: Case, seeds: Sequence[int]) -> Data:
+    """Cycles of a token of all layers: simulated, or calculated from two shorter tokens.
+
+    Layers are alike, so that a token grows by the same number of cycles with each.
+    """
+    core, config = core_of(case.size, case.core), released_config(case.size)
+    depth = config.num_hidden_layers
+    short, longer = (run_token(core, config, layers, case.latency) for layers in SHORT)
+    step = longer.cycles - short.cycles
+    cycles = short.cycles + (depth - SHORT[0]) * step
+    ideal = short.ideal_cycles + (depth - SHORT[0]) * (longer.ideal_cycles - short.ideal_cycles)
+    found: dict[str, Any] = {
+        "lanes": core.lanes, "layers": depth, "calculated_cycles": cycles, "layer_cycles": step,
+        "checked_tokens": short.checked_tokens + longer.checked_tokens, "bit_exact": True,
+        "simulated_layers": list(SHORT),
+    }
+    if (case.size, case.core) in WHOLE and depth not in SHORT:
+        whole = run_token(core, config, depth, case.latency)
+        cycles, ideal = whole.cycles, whole.ideal_cycles
+        found["simulated_layers"].append(depth)
+        found["checked_tokens"] += whole.checked_tokens
+    return {**found, "cycles": cycles, "ideal_cycles": ideal, "share": ideal / cycles,
+            "calculation_error": found["calculated_cycles"] / cycles - 1}
+
+
+MEASUREMENTS = tuple(Measurement(name=case.name, run=partial(measure, case), depends=DEPENDS)
+                     for case in CASES)
+
+
+def _share(case: Case, reach: str, quick: bool) -> Figure:
+    return Figure(name=f"bandwidth.{case.name.partition('.')[2]}",
+                  title=f"share of peak memory bandwidth, {case.size} on {case.core}, latency "
+                        f"{case.latency}",
+                  unit="%", of=(case.name,), value=lambda data: 100 * data["share"],
+                  reach=Reach(reach), checked=case.name, quick=quick)
+
+
+def _cycles(case: Case) -> Figure:
+    return Figure(name=f"cycles.{case.name.partition('.')[2]}",
+                  title=f"cycles per token, {case.size} on {case.core}, latency {case.latency}",
+                  unit="cycles", of=(case.name,), value=lambda data: data["cycles"],
+                  checked=case.name)
+
+
+FIGURES = (
+    *(_share(case, ">= 97" if case.core == "ddr-n16" and case.size != "tiny" else "",
+             case.core == "ddr-n16" and case.latency == LATENCY) for case in CASES),
+    *(_cycles(case) for case in CASES),
+    Figure(name="bandwidth.calculation-error",
+           title="370m: cycles calculated from 2 and 3 layers against all 24 simulated", unit="%",
+           of=("tokens.370m-ddr-n16",), value=lambda data: 100 * abs(data["calculation_error"]),
+           reach=Reach("<= 0.1"), checked="tokens.370m-ddr-n16", quick=True),
+)

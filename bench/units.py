@@ -1,0 +1,168 @@
+"""Area and speed of the core and of each of its units by itself."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out, connect, flipped
+
+from ternforge.config import CoreConfig
+from ternforge.core.accumulate import Accumulator
+from ternforge.core.constants import ConstantFeed
+from ternforge.core.core import Core
+from ternforge.core.decoder import TritDecoder
+from ternforge.core.epilogue import Epilogue
+from ternforge.core.lanes import DotProduct
+from ternforge.core.quantise import Quantiser
+from ternforge.core.scale import ScaleUnit
+from ternforge.core.sequencer import Sequencer
+from ternforge.core.state_ram import StateRam
+from ternforge.core.tile import TileBuffer
+from ternforge.core.vector_ram import VectorRam
+from ternforge.mem.burst import BurstFetch
+from ternforge.mem.fetch import Fetch
+from ternforge.presets import core_preset
+from ternforge.verilog import generate
+from ternforge_boards.measure import measure_component
+
+from .figures import Data, Figure, Measurement, Reach
+
+__all__ = ["FIGURES", "MEASUREMENTS", "UNITS", "Untraced", "measure"]
+
+#: What area and speed of a unit depend on.
+DEPENDS = ("hw", "boards/ternforge_boards", "bench/units.py", "bench/figures.py")
+
+
+class Untraced(wiring.Component):
+    """A core as it is built: its trace is open, so that synthesis removes it.
+
+    Parameters
+    ----------
+    core : Core
+        Becomes a part of it; all its members but ``trace`` are members here.
+    """
+
+    def __init__(self, core: Core):
+        self.core = core
+        super().__init__({name: member for name, member in core.signature.members.items()
+                          if name != "trace"})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.core = self.core
+        for name, member in self.signature.members.items():
+            inner, outer = getattr(self.core, name), getattr(self, name)
+            if not member.is_port:
+                connect(m, flipped(outer), inner)
+            elif member.flow == Out:
+                m.d.comb += outer.eq(inner)
+            else:
+                m.d.comb += inner.eq(outer)
+        return m
+
+
+def _core(config: CoreConfig) -> Untraced:
+    fetch = Fetch(config, 2) if config.bank_beats else BurstFetch(config)
+    return Untraced(Core(config, fetch))
+
+
+def _fetch(config: CoreConfig) -> wiring.Component:
+    return Fetch(config, 2) if config.bank_beats else BurstFetch(config)
+
+
+#: What is measured, by name.
+UNITS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
+    "core": _core,
+    "lanes": DotProduct,
+    "decoder": lambda config: TritDecoder(masked=False),
+    "accumulator": Accumulator,
+    "tile-buffer": TileBuffer,
+    "quantiser": Quantiser,
+    "scale-unit": lambda config: ScaleUnit(),
+    "epilogue": Epilogue,
+    "constants": ConstantFeed,
+    "sequencer": Sequencer,
+    "fetch": _fetch,
+    "vector-ram": VectorRam,
+    "state-ram": StateRam,
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A family, the core that is measured for it, and what nextpnr is asked for."""
+
+    family: str
+    preset: str
+    freq_mhz: float
+    device: str | None = None  #: for what does not fit the smallest
+
+    def name(self, unit: str) -> str:
+        """Of a unit's measurement."""
+        return f"{unit}.{self.family}-{self.preset}"
+
+
+ECP5 = Target("ecp5", "ddr-n16", 200, "45k")
+ICE40 = Target("ice40", "up5k", 60)
+
+
+def measure(unit: str, target: Target, seeds: Sequence[int]) -> Data:
+    """LUT, FF, block RAM, DSP and Fmax of a unit; its registers to the outside are left out."""
+    component = UNITS[unit](core_preset(target.preset))
+    design = generate(component, "unit_under_test")
+    return measure_component(design.text, design.name, target.family, seeds, target.freq_mhz,
+                             memories=design.memories, device=target.device).as_dict()
+
+
+def _measurements(target: Target) -> list[Measurement]:
+    return [Measurement(name=target.name(unit), run=partial(measure, unit, target),
+                        depends=DEPENDS, seeded=True) for unit in UNITS]
+
+
+MEASUREMENTS = (*_measurements(ECP5), *_measurements(ICE40))
+
+#: Measurement whose tokens prove the configuration, by preset.
+CHECKED = {"ddr-n16": "tokens.370m-ddr-n16", "up5k": "board.icebreaker"}
+
+
+def _figures(unit: str, target: Target, *, quick: bool, **reaches: str) -> list[Figure]:
+    """LUT, FF, block RAM, DSP and Fmax; ``reaches`` by the key of the value."""
+    name = target.name(unit)
+    keys = (("lut", "LUT4"), ("ff", "FF"), ("block_ram", "block RAM"), ("dsp", "DSP"),
+            ("fmax_mhz", "MHz"))
+    shown = keys if unit == "core" else (keys[0], keys[-1])
+
+    def value(key: str, data: Data) -> float:
+        return data[key]
+
+    return [Figure(name=f"{name}.{key.partition('_mhz')[0].replace('_', '-')}",
+                   title=f"{unit}, {target.preset}, {target.family}: "
+                         f"{'Fmax' if key == 'fmax_mhz' else text}",
+                   unit="MHz" if key == "fmax_mhz" else "", of=(name,), value=partial(value, key),
+                   reach=Reach(reaches.get(key, "")), checked=CHECKED[target.preset],
+                   quick=quick) for key, text in shown]
+
+
+def _per_mac(target: Target, reach: str) -> Figure:
+    config, name = core_preset(target.preset), target.name("lanes")
+    return Figure(name=f"{name}.lut-per-mac",
+                  title=f"LUT per ternary int8 MAC/cycle, {target.family}, {config.tile} MAC, "
+                        "1.6 bit/weight decoder included",
+                  unit="LUT4", of=(name,), value=lambda data: data["lut"] / config.tile,
+                  reach=Reach(reach), checked=CHECKED[target.preset], quick=True)
+
+
+FIGURES = (
+    _per_mac(ECP5, "<= 15.5"), _per_mac(ICE40, "<= 24"),
+    *_figures("lanes", ECP5, quick=True, fmax_mhz=">= 180"),
+    *_figures("lanes", ICE40, quick=True),
+    *_figures("core", ECP5, quick=False, lut="<= 3500", dsp="<= 8", fmax_mhz=">= 130"),
+    *_figures("core", ICE40, quick=False),
+    *(figure for unit in UNITS if unit not in ("core", "lanes")
+      for figure in _figures(unit, ECP5, quick=unit in ("decoder", "epilogue"))),
+    *(figure for unit in UNITS if unit not in ("core", "lanes")
+      for figure in _figures(unit, ICE40, quick=unit == "decoder")),
+)
