@@ -17,6 +17,7 @@ from ternforge.errors import UserError, unknown
 from ternforge.output import print_json, to_json, write_text
 
 from .catalogue import FIGURES, MEASUREMENTS
+from .document import update
 from .engine import ROOT, Run, versions
 from .figures import Figure, Row
 from .peers.compare import RECORDED
@@ -61,6 +62,7 @@ def results(rows: list[Row], run: Run, *, quick: bool, seeds: int, load: float) 
 
 @command(example="python -m bench\npython -m bench --quick\n"
                  "python -m bench --only 'lanes.*' --only 'bandwidth.*' --seeds 1\n"
+                 "python -m bench --document docs/performance.md --plots docs/performance\n"
                  "python -m bench --list")
 def bench(
     quick: Annotated[bool, typer.Option(
@@ -76,6 +78,9 @@ def bench(
     )] = ROOT / "bench" / "results.json",
     plots: Annotated[Path, typer.Option(
         "--plots", metavar="DIR", help="Where the plots go.")] = ROOT / "build" / "bench",
+    document: Annotated[Path | None, typer.Option(
+        "--document", metavar="FILE",
+        help="Put the tables into this Markdown file, in the place of earlier ones.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the figures, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -106,6 +111,9 @@ def bench(
     found = results(rows, run, quick=quick, seeds=count, load=load)
     write_text(output, to_json(found) + "\n")
     written = write_plots(rows, run.data, plots)
+    if document is not None:
+        update(document, rows, run.data)
+        written.append(document)
     if as_json:
         print_json(found)
     else:

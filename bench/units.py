@@ -1,5 +1,6 @@
 """Area and speed of the core and of each of its units by itself."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -114,7 +115,8 @@ def measure(unit: str, target: Target, seeds: Sequence[int]) -> Data:
     component = UNITS[unit](core_preset(target.preset))
     design = generate(component, "unit_under_test")
     return measure_component(design.text, design.name, target.family, seeds, target.freq_mhz,
-                             memories=design.memories, device=target.device).as_dict()
+                             memories=design.memories, device=target.device,
+                             jobs=os.cpu_count() or 1).as_dict()
 
 
 def _measurements(target: Target) -> list[Measurement]:

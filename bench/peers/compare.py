@@ -1,6 +1,7 @@
 """Our lanes beside what one would take instead, measured by the same flow in the same run."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -88,7 +89,8 @@ def measure(peer: Peer, seeds: Sequence[int]) -> Data:
     text, top, rate, wrong = DESIGNS[peer.name](peer)
     if wrong:
         raise RuntimeError(f"{wrong} results of {peer.title} are wrong")
-    found = measure_component(text, top, peer.target.family, seeds, peer.target.freq_mhz)
+    found = measure_component(text, top, peer.target.family, seeds, peer.target.freq_mhz,
+                              jobs=os.cpu_count() or 1)
     return {**found.as_dict(), "mac_per_cycle": rate}
 
 

@@ -1,0 +1,76 @@
+"""Tables in a document replace those of an earlier run, and nothing else."""
+
+import pytest
+
+from bench.document import TABLES, update
+from bench.engine import ROOT
+from bench.figures import Row
+from bench.peers.compare import RECORDED
+from ternforge.errors import UserError
+
+TEXT = """# Title
+<!-- bench: figures -->
+| an earlier table |
+<!-- end -->
+Text between.
+<!-- bench: lanes -->
+<!-- end -->
+"""
+UNIT = {"lut": 800, "ff": 10, "block_ram": 1, "dsp": 0, "fmax_mhz": 100.0}
+
+
+def row(name: str, **values) -> Row:
+    return Row(**{"name": name, "group": "g", "title": f"title of {name}", "value": 3.5,
+                  "unit": "MHz", "reach": ">= 3", "reached": True, "command": f"make {name}",
+                  "reason": "", **values})
+
+
+ROWS = [row("a"), row("b", reach=""), row("c", reached=False),
+        row("d", value=None, reached=False, reason="no tool")]
+
+
+def test_tables_are_replaced(tmp_path):
+    path = tmp_path / "a.md"
+    path.write_text(TEXT)
+    data = {"lanes.ecp5-ddr-n16": UNIT,
+            "peer.alkaid.ecp5": {**UNIT, "mac_per_cycle": 160, "lut": 400}}
+    for _ in range(2):
+        update(path, ROWS, data)
+    told = path.read_text()
+    assert told.startswith("""# Title
+<!-- bench: figures -->
+| what | reach | value |  | command |
+| --- | --- | --- | --- | --- |
+| title of a | >= 3 | 3.5 MHz | reached | `make a` |
+| title of c | >= 3 | 3.5 MHz | not reached | `make c` |
+| title of d | >= 3 |  | failed: no tool | `make d` |
+<!-- end -->
+Text between.
+<!-- bench: lanes -->
+""")
+    lines = told.splitlines()
+    assert ("| ternforge lanes, ddr-n16 | ecp5 | 80 | 800 | 0 | 10 | 100 | 10 | 1 | 1 | measured |"
+            in lines)
+    assert ("| alkaid adder graph, weights wired in | ecp5 | 160 | 400 | 0 | 2.5 | 100 | 40 | 0.25 "
+            "| 0.25 | measured |") in lines
+    assert told.count("| recorded; ") == sum(one["status"] == "recorded" for one in RECORDED)
+    assert told.endswith("<!-- end -->\n")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("no place\n", (r"must have a place for a table, such as '<!-- bench: figures -->' and "
+                    r"'<!-- end -->' on lines of their own$")),
+    ("<!-- bench: x -->\n<!-- end -->\n",
+     r"^a table of .* must be one of figures, lanes, units, tokens, published, not 'x'$"),
+])
+def test_documents_without_a_place_are_refused(tmp_path, text, message):
+    path = tmp_path / "a.md"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        update(path, ROWS, {})
+    assert path.read_text() == text
+
+
+def test_the_manual_holds_every_table():
+    text = (ROOT / "docs" / "performance.md").read_text()
+    assert [text.count(f"<!-- bench: {name} -->\n") for name in TABLES] == [1] * len(TABLES)
