@@ -55,7 +55,7 @@ def _tokens(rows: Sequence[Row], data: Mapping[str, Data]) -> str:
          "layers simulated"),
         ([case.size, case.core, str(case.latency), number(found["cycles"]),
           number(round(found["ideal_cycles"])), f"{found['share']:.2%}",
-          f"{', '.join(map(str, found['simulated_layers']))} of {found['layers']}"]
+          f"{', '.join(str(layers) for layers, _ in found['simulated'])} of {found['layers']}"]
          for case in CASES if (found := data.get(case.name)) is not None))
 
 

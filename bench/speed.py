@@ -5,13 +5,12 @@ import time
 from collections.abc import Sequence
 
 from ternforge.presets import core_preset
-from ternforge_firmware.lower import lower
 from ternforge_model.synthetic import released_config
-from ternforge_model.toy import wide_program
 from ternforge_sim.runner import VerilatedCore, build_simulator
 from ternforge_sim.simulate import simulate
 
 from .figures import Data, Figure, Measurement, Reach
+from .tokens import token_image
 
 __all__ = ["FIGURES", "MEASUREMENTS", "measure"]
 
@@ -37,8 +36,7 @@ def measure(seeds: Sequence[int]) -> Data:
     """
     core, config = core_preset(PRESET), released_config("370m")
     library = build_simulator(core)
-    image = lower(wide_program(1, d=config.hidden_size, layers=LAYERS, m=config.mlp_width,
-                               vocab=config.vocab_size, inner_norms=True), core)
+    image = token_image(core, config, LAYERS)
     checked = simulate(library, core, image, [1], 1)
     if not checked.bit_exact:
         raise RuntimeError(f"not bit-exact: {checked.first_divergence}")
@@ -56,7 +54,7 @@ def measure(seeds: Sequence[int]) -> Data:
 
 MEASUREMENTS = (Measurement(name="simulator.ddr-n16", run=measure, kept=False,
                             depends=("hw", "model/ternforge_model", "firmware", "sim",
-                                     "bench/speed.py")),)
+                                     "bench/speed.py", "bench/tokens.py")),)
 
 FIGURES = (Figure(name="simulator.ddr-n16.cycles-per-second",
                   title="simulator, whole core, N = 16, one thread", unit="M cycles/s",

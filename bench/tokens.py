@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from ternforge.config import CoreConfig
 from ternforge.presets import core_preset
+from ternforge_firmware.image import Image
 from ternforge_firmware.lower import lower
 from ternforge_model.config import ModelConfig
 from ternforge_model.synthetic import SIZES, released_config
@@ -16,7 +16,7 @@ from ternforge_sim.simulate import Simulation, simulate
 
 from .figures import Data, Figure, Measurement, Reach
 
-__all__ = ["FIGURES", "MEASUREMENTS", "N16", "core_of", "run_token"]
+__all__ = ["FIGURES", "MEASUREMENTS", "N16", "core_of", "run_token", "token_image"]
 
 #: What the cycles of a token depend on.
 DEPENDS = ("hw", "model/ternforge_model", "firmware", "sim", "bench/tokens.py", "bench/figures.py")
@@ -62,21 +62,25 @@ def core_of(size: str, preset: str) -> CoreConfig:
     return N16 if preset == "ddr-n16" and size in ("1.3b", "2.7b") else core_preset(preset)
 
 
-def run_token(core: CoreConfig, config: ModelConfig, layers: int, latency: int = LATENCY,
-              ) -> Simulation:
-    """Run one token of ``config``'s shapes with random weights, compared write by write.
+def token_image(core: CoreConfig, config: ModelConfig, layers: int) -> Image:
+    """Image of random weights in ``config``'s shapes, with ``layers`` layers.
 
     As in the released models, each matrix has a norm of its own, and so codes of its own.
+    """
+    return lower(wide_program(1, d=config.hidden_size, layers=layers, m=config.mlp_width,
+                              vocab=config.vocab_size, inner_norms=True), core)
+
+
+def run_token(core: CoreConfig, config: ModelConfig, layers: int, latency: int = LATENCY,
+              ) -> Simulation:
+    """Run one token of :func:`token_image`, compared write by write.
 
     Raises
     ------
     RuntimeError
         If it is not what the integer model says: figures of a broken core say nothing.
     """
-    program = wide_program(1, d=config.hidden_size, layers=layers, m=config.mlp_width,
-                           vocab=config.vocab_size, inner_norms=True)
-    image = lower(program, core)
-    run = simulate(build_simulator(core), core, image, [1], 1,
+    run = simulate(build_simulator(core), core, token_image(core, config, layers), [1], 1,
                    memory=MemoryModel(latency=latency))
     if not run.bit_exact:
         raise RuntimeError(f"not bit-exact: {run.first_divergence}")
@@ -86,26 +90,26 @@ def run_token(core: CoreConfig, config: ModelConfig, layers: int, latency: int =
 def measure(case: Case, seeds: Sequence[int]) -> Data:
     """Cycles of a token of all layers: simulated, or calculated from two shorter tokens.
 
-    Layers are alike, so that a token grows by the same number of cycles with each.
+    Layers are alike, so that a token grows by the same number of cycles with each. ``simulated``
+    holds the layers and the cycles of each token that ran.
     """
     core, config = core_of(case.size, case.core), released_config(case.size)
     depth = config.num_hidden_layers
-    short, longer = (run_token(core, config, layers, case.latency) for layers in SHORT)
-    step = longer.cycles - short.cycles
-    cycles = short.cycles + (depth - SHORT[0]) * step
+    whole = {depth} if (case.size, case.core) in WHOLE else set()
+    runs = {layers: run_token(core, config, layers, case.latency)
+            for layers in sorted({*SHORT, *whole})}
+    short, longer = (runs[layers] for layers in SHORT)
+    calculated = short.cycles + (depth - SHORT[0]) * (longer.cycles - short.cycles)
     ideal = short.ideal_cycles + (depth - SHORT[0]) * (longer.ideal_cycles - short.ideal_cycles)
-    found: dict[str, Any] = {
-        "lanes": core.lanes, "layers": depth, "calculated_cycles": cycles, "layer_cycles": step,
-        "checked_tokens": short.checked_tokens + longer.checked_tokens, "bit_exact": True,
-        "simulated_layers": list(SHORT),
+    cycles = runs[depth].cycles if depth in runs else calculated
+    return {
+        "lanes": core.lanes, "layers": depth, "cycles": cycles, "ideal_cycles": ideal,
+        "share": ideal / cycles, "calculated_cycles": calculated,
+        "calculation_error": calculated / cycles - 1,
+        "simulated": [[layers, run.cycles] for layers, run in runs.items()],
+        "checked_tokens": sum(run.checked_tokens for run in runs.values()),
+        "bit_exact": all(run.bit_exact for run in runs.values()),
     }
-    if (case.size, case.core) in WHOLE and depth not in SHORT:
-        whole = run_token(core, config, depth, case.latency)
-        cycles, ideal = whole.cycles, whole.ideal_cycles
-        found["simulated_layers"].append(depth)
-        found["checked_tokens"] += whole.checked_tokens
-    return {**found, "cycles": cycles, "ideal_cycles": ideal, "share": ideal / cycles,
-            "calculation_error": found["calculated_cycles"] / cycles - 1}
 
 
 MEASUREMENTS = tuple(Measurement(name=case.name, run=partial(measure, case), depends=DEPENDS)

@@ -73,13 +73,14 @@ def test_token_of_all_layers_is_the_one_that_is_calculated(monkeypatch):
     monkeypatch.setattr(tokens, "core_of", lambda size, preset: CORE)
     monkeypatch.setattr(tokens, "released_config", lambda size: shape)
     whole = tokens.measure(tokens.Case("370m", "ddr-n16"), (1,))
-    assert whole["simulated_layers"] == [2, 3, 5]
+    assert [layers for layers, _ in whole["simulated"]] == [2, 3, 5]
+    assert whole["simulated"][-1] == [5, whole["cycles"]]
     assert whole["checked_tokens"] == 3
     assert abs(whole["calculation_error"]) < 0.01
     weights = 5 * (4 * 48 * 48 + 3 * 48 * 112) + 48 * 50
-    assert whole["share"] == weights / 80 / whole["cycles"]
+    assert whole["share"] == pytest.approx(weights / 80 / whole["cycles"])
     calculated = tokens.measure(tokens.Case("1.3b", "ddr-n16"), (1,))
-    assert calculated["simulated_layers"] == [2, 3]
+    assert calculated["simulated"] == whole["simulated"][:2]
     assert calculated["ideal_cycles"] == pytest.approx(whole["ideal_cycles"])
     assert calculated["cycles"] == whole["calculated_cycles"]
     far = tokens.measure(tokens.Case("1.3b", "ddr-n16", 100), (1,))
