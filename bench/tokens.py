@@ -6,6 +6,7 @@ from functools import partial
 
 from ternforge.config import CoreConfig
 from ternforge.presets import core_preset
+from ternforge_firmware.cycles import model_packets, token_cycles
 from ternforge_firmware.image import Image
 from ternforge_firmware.lower import lower
 from ternforge_model.config import ModelConfig
@@ -107,9 +108,17 @@ def measure(case: Case, seeds: Sequence[int]) -> Data:
         "share": ideal / cycles, "calculated_cycles": calculated,
         "calculation_error": calculated / cycles - 1,
         "simulated": [[layers, run.cycles] for layers, run in runs.items()],
+        "model_error": max(abs(_modelled(core, config, layers, case.latency) / run.cycles - 1)
+                           for layers, run in runs.items()),
         "checked_tokens": sum(run.checked_tokens for run in runs.values()),
         "bit_exact": all(run.bit_exact for run in runs.values()),
     }
+
+
+def _modelled(core: CoreConfig, config: ModelConfig, layers: int, latency: int) -> int:
+    """Cycles of :func:`run_token` by the analytic model."""
+    packets = model_packets(replace(config, num_hidden_layers=layers), core, wide_embedding=False)
+    return int(token_cycles(packets, core, latency=latency).sum())
 
 
 MEASUREMENTS = tuple(Measurement(name=case.name, run=partial(measure, case), depends=DEPENDS)
@@ -139,4 +148,10 @@ FIGURES = (
            title="370m: cycles calculated from 2 and 3 layers against all 24 simulated", unit="%",
            of=("tokens.370m-ddr-n16",), value=lambda data: 100 * abs(data["calculation_error"]),
            reach=Reach("<= 0.1"), checked="tokens.370m-ddr-n16", quick=True),
+    *(Figure(name=f"model-error.{case.name.partition('.')[2]}",
+             title=f"analytic cycle model against simulation, {case.size} on {case.core}, latency "
+                   f"{case.latency}",
+             unit="%", of=(case.name,), value=lambda data: 100 * data["model_error"],
+             reach=Reach("<= 3"), checked=case.name,
+             quick=case.core == "ddr-n16" and case.latency == LATENCY) for case in CASES),
 )

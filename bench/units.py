@@ -16,13 +16,13 @@ from ternforge.core.constants import ConstantFeed
 from ternforge.core.core import Core
 from ternforge.core.decoder import TritDecoder
 from ternforge.core.epilogue import Epilogue
-from ternforge.core.lanes import DotProduct
 from ternforge.core.quantise import Quantiser
 from ternforge.core.scale import ScaleUnit
 from ternforge.core.sequencer import Sequencer
 from ternforge.core.state_ram import StateRam
 from ternforge.core.tile import TileBuffer
 from ternforge.core.vector_ram import VectorRam
+from ternforge.lanes import dot_product
 from ternforge.mem.burst import BurstFetch
 from ternforge.mem.fetch import Fetch
 from ternforge.presets import core_preset
@@ -77,7 +77,7 @@ def _fetch(config: CoreConfig) -> wiring.Component:
 #: What is measured, by name.
 UNITS: dict[str, Callable[[CoreConfig], wiring.Component]] = {
     "core": _core,
-    "lanes": DotProduct,
+    "lanes": dot_product,
     "decoder": lambda config: TritDecoder(masked=False),
     "accumulator": Accumulator,
     "tile-buffer": TileBuffer,
@@ -120,7 +120,7 @@ ICE40 = Target("ice40", "up5k", 60)
 def measure(unit: str, target: Target, seeds: Sequence[int]) -> Data:
     """LUT, FF, block RAM, DSP and Fmax of a unit; its registers to the outside are left out."""
     component = UNITS[unit](core_preset(target.preset))
-    design = generate(component, "unit_under_test")
+    design = generate(component, "unit_under_test", family=target.family)
     return measure_component(design.text, design.name, target.family, seeds, target.freq_mhz,
                              memories=design.memories, device=target.device,
                              jobs=os.cpu_count() or 1).as_dict()

@@ -21,12 +21,12 @@ PRESETS = {
     # width, 33 or 66 MB of embedding; 256 MB is what 24-bit addresses reach
     "ddr-n16": CoreConfig(lanes=16, elements=8, vector_depth=4096, state_depth=24 * 1024,
                           max_rows=4096, max_fan_in=2816, memory_beats=(256 << 20) // 16,
-                          bank_beats=0, tree_levels=1, tile_registers=2),
+                          bank_beats=0, tree_levels=1, tile_registers=2, lane="ecp5"),
     # MMfreeLM-1.3B and 2.7B in 1 GB: beats of 64 bytes, as a 64-bit DDR4 controller gives them,
     # also keep their addresses within 24 bits
-    "ddr-n64": CoreConfig(lanes=64, elements=16, vector_depth=10240, state_depth=32 * 2560,
+    "ddr-n64": CoreConfig(lanes=64, elements=4, vector_depth=10240, state_depth=32 * 2560,
                           max_rows=8192, max_fan_in=6912, memory_beats=(1 << 30) // 64,
-                          bank_beats=0, tree_levels=1, tile_registers=2),
+                          bank_beats=0, tree_levels=1),
 }
 
 #: Core preset of each board.
