@@ -146,6 +146,7 @@ def _results(shown: Shown) -> dict[str, Any]:
         "checked_tokens": run.checked_tokens,
         "bit_exact": run.bit_exact,
         "cycles_per_token": run.cycles_per_token,
+        "cycles_by_cause": {cause: count / run.fed_tokens for cause, count in run.causes.items()},
         "ideal_cycles_per_token": run.ideal_cycles,
         "weight_stream_share": run.weight_stream_share,
         "simulator_cycles_per_second": run.simulator_cycles_per_second,
@@ -161,6 +162,8 @@ def print_report(shown: Shown, *, rows: Iterable[tuple[str, str]] = ()) -> None:
     run = shown.run
     table = Table(show_header=False, box=None)
     table.add_row("cycles per token", f"{run.cycles_per_token:.0f}")
+    table.add_row("of these", ", ".join(
+        f"{cause} {count / run.cycles:.1%}" for cause, count in run.causes.most_common() if count))
     table.add_row("ideal cycles per token", f"{run.ideal_cycles:.0f} (weights alone)")
     table.add_row("share of the weight-stream limit", f"{run.weight_stream_share:.1%}")
     table.add_row("simulator", f"{run.simulator_cycles_per_second / 1e3:.0f} k cycles/s")

@@ -1,12 +1,14 @@
 """Runs a model on the Verilated hardware, token by token, against the integer model."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from ternforge.config import CoreConfig
+from ternforge.core.sequencer import Cause
 from ternforge.numerics import Ratio
 from ternforge.process import ToolError
 from ternforge_firmware.image import PacketSource
@@ -50,6 +52,8 @@ class Simulation:
     checked_tokens: int = 0  #: steps compared write by write with the integer model
     fed_tokens: int = 0  #: steps run, prompt included
     cycles: int = 0  #: hardware cycles of all steps
+    #: of these, by what they went to (:class:`~ternforge.core.sequencer.Cause`, in small letters)
+    causes: Counter[str] = field(default_factory=Counter)
     ideal_cycles: float = 0.0  #: weights of one token over weights per cycle
     simulator_seconds: float = 0.0  #: time spent in the Verilated model
     saturations: dict[str, int] = field(default_factory=dict)  #: by site, from the hardware
@@ -161,6 +165,8 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource, prompt: Seque
             step = hardware.step(token, reset=position == 0, trace=check, max_cycles=limit)
             run.simulator_seconds += time.perf_counter() - started
             run.cycles += step.cycles
+            run.causes.update({cause.name.lower(): int(count) for cause, count
+                               in zip(Cause, step.activity.sum(0), strict=True)})
             run.fed_tokens += 1
             if model is not None:
                 writes, wanted = model.step(token)

@@ -26,7 +26,8 @@ from .toys import cycles_of, damaged
 pytestmark = [pytest.mark.usefixtures("toy_cores"), pytest.mark.xdist_group("toy-simulator")]
 
 KEYS = ["tokens", "text", "checked_tokens", "bit_exact", "cycles_per_token",
-        "ideal_cycles_per_token", "weight_stream_share", "simulator_cycles_per_second",
+        "cycles_by_cause", "ideal_cycles_per_token", "weight_stream_share",
+        "simulator_cycles_per_second",
         "saturations", "first_divergence", "waveform"]
 
 
@@ -58,6 +59,9 @@ def test_json_is_what_scripts_rely_on(call):
     assert (told["checked_tokens"], len(told["tokens"])) == (8, 6)
     assert told["text"] == bytes(b"abcdefghijklmnop"[token] for token in told["tokens"]).decode()
     assert told["first_divergence"] is told["waveform"] is None
+    causes = told["cycles_by_cause"]
+    assert sum(causes.values()) == pytest.approx(told["cycles_per_token"], abs=1e-6)
+    assert 0 < causes["weights"] < told["cycles_per_token"]
     assert told["weight_stream_share"] == pytest.approx(
         told["ideal_cycles_per_token"] / told["cycles_per_token"])
     assert told["simulator_cycles_per_second"] > 1000
