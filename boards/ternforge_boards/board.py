@@ -62,6 +62,7 @@ class Board:
     verified: str  #: what was tried on it, and how
     synth_options: tuple[str, ...] = ()  #: for Yosys, on top of the family's
     route_options: tuple[str, ...] = ()  #: for nextpnr
+    trim_carries: bool = True  #: ECP5: cut the ends of carry chains, see :mod:`.carries`
     core: Any = None  #: preset of the core's parameters
 
     def pin(self, port: str) -> Pin:

@@ -177,7 +177,7 @@ def measure_component(
         raise UserError(f"units are measured for {' and '.join(UNIT_BOARDS)}, not {family!r}")
     if not seeds:
         raise UserError("seeds must name at least one seed")
-    record = board(UNIT_BOARDS[family])
+    record = replace(board(UNIT_BOARDS[family]), trim_carries=True)
     record = replace(record, device=device or ("25k" if family == "ecp5" else record.device))
     runner = Jobs(progress)
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:

