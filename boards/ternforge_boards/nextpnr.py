@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ternforge_boards.constraints import constraints, constraints_name
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.yosys import Netlist, link, tool_version
 
-__all__ = ["Clock", "Placement", "pack", "parse_report", "place"]
+__all__ = ["Clock", "Placement", "pack", "parse_report", "place", "place_seeds"]
 
 #: nextpnr keeps periods in whole picoseconds, so a constraint comes back a little off.
 ROUNDING = 2e-4
@@ -127,6 +128,20 @@ def place(netlist: Netlist, board: Board, seed: int, jobs: Jobs, *, clock_mhz: f
     used.setdefault("ff", netlist.flip_flops)
     used.setdefault("spram", 0)
     return Placement(seed=seed, path=folder / result, clocks=tuple(clocks), used=used)
+
+
+def place_seeds(netlist: Netlist, board: Board, seeds: Sequence[int], jobs: Jobs, workers: int, *,
+                clock_mhz: float | None) -> list[Placement]:
+    """:func:`place` with each of ``seeds``, ``workers`` at a time; an error stops them all."""
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(place, netlist, board, seed, jobs, clock_mhz=clock_mhz)
+                   for seed in dict.fromkeys(seeds)]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            jobs.stop()
+            raise
 
 
 def _why(output: str, board: Board, status: int) -> str:

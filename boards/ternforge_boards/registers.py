@@ -6,12 +6,11 @@ block has one as well (``REG_OUTPUT_CLK``, Lattice FPGA-TN-02205). Yosys 0.70 in
 Flip-flops that stand alone behind such an output do the same, so they move into it.
 """
 
-from collections import defaultdict
 from typing import Any
 
-__all__ = ["absorb_output_registers"]
+from ternforge_boards.netlist import Cell, loads_of
 
-Cell = dict[str, Any]
+__all__ = ["absorb_output_registers"]
 
 
 def absorb_output_registers(module: dict[str, Any]) -> int:
@@ -31,15 +30,7 @@ def absorb_output_registers(module: dict[str, Any]) -> int:
         Flip-flops that moved.
     """
     cells: dict[str, Cell] = module["cells"]
-    loads: dict[Any, list[tuple[str, str]]] = defaultdict(list)
-    for port in module["ports"].values():
-        for bit in port["bits"]:
-            loads[bit].append(("", ""))  # a port of the module: no flip-flop
-    for name, cell in cells.items():
-        for port, bits in cell["connections"].items():
-            if cell["port_directions"][port] == "input":
-                for bit in bits:
-                    loads[bit].append((name, port))
+    loads = loads_of(module)
 
     def behind(cell: Cell, prefix: str, clock: list[Any] | None) -> dict[str, str]:
         """The flip-flop behind each used output, or nothing unless all can move."""

