@@ -4,14 +4,14 @@ from typing import Any
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import Out, connect, flipped
+from amaranth.lib.wiring import Out
 
 from ..config import CoreConfig
 from ..isa import DIRECTORY, MAGIC, gather
 from .fetch import token_side
 from .linear import linear_read
 from .queue import BlockQueue
-from .slice import RegisterSlice
+from .slice import through_slice
 
 __all__ = ["BurstFetch"]
 
@@ -136,13 +136,7 @@ class BurstFetch(wiring.Component):
 
         with m.If(self.stop):
             m.d.sync += passing.eq(0)
-        if self.config.registers_beats:
-            m.submodules.slice = o = RegisterSlice(self.config.beat_bits)
-            m.d.comb += o.clear.eq(self.stop)
-            connect(m, o.o, flipped(self.o))
-            o = o.i
-        else:
-            o = self.o
+        o = through_slice(m, self.o, self.stop) if self.config.registers_beats else self.o
         m.d.comb += [
             o.valid.eq(queue.o.valid & passing), o.payload.eq(queue.o.payload),
             queue.o.ready.eq(Mux(passing, o.ready, drop)),

@@ -2,9 +2,9 @@
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-__all__ = ["RegisterSlice"]
+__all__ = ["RegisterSlice", "through_slice"]
 
 
 class RegisterSlice(wiring.Component):
@@ -55,3 +55,11 @@ class RegisterSlice(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [full.eq(0), first.eq(0), end.eq(0)]
         return m
+
+
+def through_slice(m: Module, o: stream.Interface, clear: Value) -> stream.Interface:
+    """What to drive in place of ``o``, an output of the component: a slice stands between."""
+    m.submodules.slice = between = RegisterSlice(len(Value.cast(o.payload)))
+    m.d.comb += between.clear.eq(clear)
+    connect(m, between.o, flipped(o))
+    return between.i
