@@ -136,9 +136,8 @@ def allocate(program: Program, core: CoreConfig) -> Allocation:
                 raise FitError(f"matrix {op.name!r} of model {program.name!r} must have at least "
                                f"{MIN_ROWS} rows, not {op.rows}")
             if op.fan_in > core.tile:
-                parts = row_parts(op.rows, core.max_rows)
-                need = max(MIN_ROWS if part.stop - part.start < MIN_ROWS else part.stop - part.start
-                           for part in parts)
+                need = max(MIN_ROWS, *(part.stop - part.start
+                                       for part in row_parts(op.rows, core.max_rows)))
                 accumulators = max(accumulators, (op.name, need), key=lambda item: item[1])
     vectors, states = _place(program, elements), _stack(program.states)
     needs = {

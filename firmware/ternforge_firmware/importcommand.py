@@ -15,7 +15,6 @@ from ternforge.errors import UserError
 from ternforge.output import print_json
 from ternforge.presets import BOARDS, PRESETS, core_preset
 from ternforge_model.catalog import Model, open_model
-from ternforge_model.data import load_text
 from ternforge_model.evaluate import carried_loss
 from ternforge_model.floatpass import FloatPass
 from ternforge_model.integer import IntegerModel
@@ -62,7 +61,7 @@ def import_(
     if board is not None:
         core_preset(board)
     found = open_model(folder, text)
-    ids = None if text is None else load_text(text, found.tokenizer)[0]
+    ids = found.calibration_ids
     tokenizer = found.tokenizer
     with bar("calibrating") as progress:
         program = found.convert(progress)
@@ -117,8 +116,7 @@ def _quality(found: Model, program: Program, ids: np.ndarray) -> dict[str, Any] 
 
     def integer_logits(tokens: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
         result = integer.forward(tokens, state)
-        ratio = result.ratio_mantissa * 2.0**result.ratio_exponent
-        return result.acc * (program.logit_scale * ratio)[:, None], result.state
+        return result.logits(program.logit_scale), result.state
 
     return {"tokens": len(ids), "float_loss": carried_loss(float_logits, ids),
             "integer_loss": carried_loss(integer_logits, ids)}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .floatpass import FloatPass
+from .floatpass import FloatPass, sampled_tokens
 from .skeleton import Linear, Skeleton
 
 __all__ = ["BATCH", "bounded_maxima", "bounded_tokens"]
@@ -72,8 +72,7 @@ def bounded_maxima(
     if text_ids is not None:
         ids = _windows(np.asarray(text_ids, np.int64))
     else:
-        # Gumbel's trick: the argmax of logits plus this noise is a sample of the softmax.
-        ids = np.stack([(row + rng.gumbel(size=row.shape)).argmax(-1) for row in logits])
+        ids = sampled_tokens(logits, rng)
     del logits
     run.run(ids)
     return run.largest

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from .bounded import bounded_maxima
-from .floatpass import FloatPass
+from .floatpass import FloatPass, sampled_tokens
 from .skeleton import Skeleton
 
 __all__ = ["Maxima", "calibrate", "windows"]
@@ -70,8 +70,7 @@ def calibrate(
         state = None
         for done in range(1, total):
             logits, state = run.run(tokens, state)
-            # Gumbel's trick: the argmax of logits plus this noise is a sample of the softmax.
-            tokens = (logits[:, 0] + rng.gumbel(size=(STREAMS, vocab))).argmax(-1)[:, None]
+            tokens = sampled_tokens(logits, rng)
             report(done, total)
     run.run(rng.integers(0, vocab, (STREAMS, STEPS // 4)))
     report(done + 1, total)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from ternforge.errors import UserError, suggestion
 
 from .checkpoint import INDEX_FILE, TENSOR_FILE, Checkpoint, open_checkpoint
@@ -77,13 +79,18 @@ class Model:
         """Integer program; it depends on the checkpoint and the calibration text alone."""
         return self.convert()
 
+    @cached_property
+    def calibration_ids(self) -> np.ndarray | None:
+        """Tokens of the calibration text, int64 ``[N]``; None without one."""
+        if self.calibration is None:
+            return None
+        return load_text(self.calibration, self.tokenizer)[0]
+
     def convert(self, progress: Callable[[int, int], None] | None = None) -> Program:
         """Make ``program``; ``progress`` is called with (parts of calibration done, in all)."""
-        text = None
-        if self.calibration is not None:
-            text = load_text(self.calibration, self.tokenizer)[0]
         with self.checkpoint as checkpoint:
-            return convert(checkpoint.config, checkpoint, text, name=self.name, progress=progress)
+            return convert(checkpoint.config, checkpoint, self.calibration_ids, name=self.name,
+                           progress=progress)
 
 
 def open_model(model: str | Path, calibration: Path | None = None) -> Model:

@@ -54,10 +54,8 @@ class Comparison:
         logits, self._float_state = self.reference.logits(ids, self._float_state)
         result = self.integer.forward(ids, self._integer_state)
         self._integer_state = result.state
-        factor = self.integer.program.logit_scale * result.ratio_mantissa * (
-            2.0**result.ratio_exponent)
         exact = log_softmax(logits.astype(np.float64))
-        rounded = log_softmax(result.acc * factor[:, None])
+        rounded = log_softmax(result.logits(self.integer.logit_scale))
         places = np.arange(len(targets)), targets
         self._nats -= [exact[places].sum(), rounded[places].sum()]
         self._divergence += float((np.exp(exact) * (exact - rounded)).sum())

@@ -15,7 +15,7 @@ from .formats import code_error
 from .skeleton import Bound, Linear, Norm, Skeleton
 from .ternary import row_blocks
 
-__all__ = ["FloatPass"]
+__all__ = ["FloatPass", "sampled_tokens"]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -132,3 +132,11 @@ class FloatPass:
         for t in range(c.shape[1]):
             last = h[:, t] = c[:, t] + gate[:, t] * (last - c[:, t])
         return h
+
+
+def sampled_tokens(logits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A token for each of ``logits`` ``[B, T, V]``, int64 ``[B, T]``, with its probability.
+
+    Gumbel's trick: the argmax of logits plus this noise is a sample of the softmax.
+    """
+    return np.stack([(row + rng.gumbel(size=row.shape)).argmax(-1) for row in logits])

@@ -58,6 +58,11 @@ class IntegerResult:
             total[site] += count
         return total
 
+    def logits(self, logit_scale: float) -> np.ndarray:
+        """Logits, float64 ``[T, V]``; ``logit_scale`` is the program's."""
+        factor = logit_scale * self.ratio_mantissa * 2.0**self.ratio_exponent
+        return self.acc * factor[:, None]
+
     def ratio(self, position: int = -1) -> Ratio:
         """Ratio of the head's codes at one position."""
         return Ratio(int(self.ratio_mantissa[position]), int(self.ratio_exponent[position]))

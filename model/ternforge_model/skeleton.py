@@ -16,7 +16,7 @@ from .config import ModelConfig
 from .program import unscaled_fits
 from .ternary import TernaryMatrix, TernarySource
 
-__all__ = ["Bound", "Linear", "Norm", "Skeleton", "merge_norms", "skeleton"]
+__all__ = ["KEPT_WEIGHTS", "Bound", "Linear", "Norm", "Skeleton", "merge_norms", "skeleton"]
 
 #: Most ternary weights of a model that are ternarised at once and kept; more are read one by one.
 KEPT_WEIGHTS = 1 << 25
