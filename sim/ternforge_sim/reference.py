@@ -8,18 +8,18 @@ from ternforge_firmware.image import PacketSource
 from ternforge_firmware.lower import program_of, raise_, raised, telling_metadata
 from ternforge_model.integer import IntegerModel, State
 from ternforge_model.program import Op, Program
+from ternforge_model.skeleton import KEPT_WEIGHTS
 
 from .compare import Outline, expected_writes
 
-__all__ = ["KEPT_WEIGHTS", "Reference"]
-
-#: Most ternary weights that are unpacked once and kept, in float; more are unpacked for each token,
-#: one matrix at a time.
-KEPT_WEIGHTS = 1 << 25
+__all__ = ["Reference"]
 
 
 class Reference:
     """The integer model of an image.
+
+    Up to :data:`~ternforge_model.skeleton.KEPT_WEIGHTS` ternary weights are unpacked once and kept,
+    in float; more are unpacked for each token, one matrix at a time.
 
     Parameters
     ----------
