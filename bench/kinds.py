@@ -1,9 +1,8 @@
 """Kinds of lanes by themselves, as ``bench/lanes.py`` measures them, against their limits."""
 
-from collections.abc import Sequence
 from functools import partial
 
-from .figures import Data, Figure, Measurement, Reach
+from .figures import Figure, Measurement, Reach
 from .lanes import measure
 
 __all__ = ["FIGURES", "MEASUREMENTS"]
@@ -16,16 +15,13 @@ MACS = 70
 LIMITS = {"2": "<= 12.5", "1.6": "<= 15.5"}
 
 
-def _measure(bits: str, seeds: Sequence[int]) -> Data:
-    return measure("ecp5", "ecp5", MACS, seeds, bits=bits)
-
-
 def _name(bits: str) -> str:
     return f"lanes.ecp5-chains-{bits}bit"
 
 
-MEASUREMENTS = tuple(Measurement(name=_name(bits), run=partial(_measure, bits), depends=DEPENDS,
-                                 seeded=True) for bits in LIMITS)
+MEASUREMENTS = tuple(
+    Measurement(name=_name(bits), run=partial(measure, "ecp5", "ecp5", MACS, bits=bits),
+                depends=DEPENDS, seeded=True) for bits in LIMITS)
 
 FIGURES = tuple(
     Figure(name=f"{_name(bits)}.{key}", title=f"{title}, ecp5 lanes, {MACS} MAC, {bits} bit/weight",

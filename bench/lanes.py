@@ -5,7 +5,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +64,7 @@ def measure(kind: str, family: str, macs: int, seeds: Sequence[int], *, bits: st
     found = measure_component(generate(lanes, "lanes", family=family).text, "lanes", family, seeds,
                               freq_mhz, progress=progress)
     return {"kind": kind, "macs": macs, "bits_per_weight": bits,
-            "tree_levels": config.tree_levels, "latency": lanes.latency, **asdict(found),
+            "tree_levels": config.tree_levels, "latency": lanes.latency, **found.as_dict(),
             "lut_per_mac": found.lut / macs}
 
 

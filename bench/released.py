@@ -24,9 +24,9 @@ from ternforge.cli import command, run_function
 from ternforge.errors import UserError
 from ternforge.output import print_json
 from ternforge.presets import core_preset
+from ternforge.process import TERNFORGE
 from ternforge_sim.runner import build_simulator
 
-MAIN = "from ternforge.cli import main; main()"
 TEXT = Path(__file__).parents[1] / "README.md"
 #: Most peak memory in bytes, and longest time in seconds, of verbs by size.
 LIMITS: dict[str, dict[str, tuple[float, float]]] = {
@@ -39,7 +39,7 @@ VERBS = ("import", "verify", "generate", "simulate", "eval")
 def _run(*arguments: object) -> dict[str, Any]:
     """JSON output of one command, its seconds and its peak resident bytes."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", MAIN, *map(str, arguments), "--json"],
+    process = subprocess.Popen([*TERNFORGE, *map(str, arguments), "--json"],
                                stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     output = process.stdout.read()

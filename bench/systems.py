@@ -1,7 +1,6 @@
 """Whole systems with their shipped models: what ``ternforge build`` reports."""
 
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from ternforge.cache import cache_dir
 from ternforge.presets import MODELS
-from ternforge.process import run_tool
+from ternforge.process import TERNFORGE, run_tool
 
 from .figures import Data, Figure, Measurement, Reach
 
@@ -18,9 +17,6 @@ __all__ = ["FIGURES", "MEASUREMENTS", "measure"]
 #: What a build depends on.
 DEPENDS = ("hw", "model/ternforge_model", "firmware", "sim", "boards/ternforge_boards",
            "bench/systems.py", "bench/figures.py")
-
-#: The console script.
-TERNFORGE = (sys.executable, "-c", "from ternforge.cli import main; main()")
 
 #: What is shown of a build: key, title, unit.
 SHOWN = (("lut", "LUT4", ""), ("ff", "FF", ""), ("block_ram", "block RAM", ""),

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from ternforge.errors import UserError
 
-__all__ = ["ToolError", "find_tool", "kill_group", "run_tool"]
+__all__ = ["TERNFORGE", "ToolError", "find_tool", "kill_group", "run_tool"]
+
+#: The console script, run by this Python.
+TERNFORGE = (sys.executable, "-c", "from ternforge.cli import main; main()")
 
 
 class ToolError(UserError):
