@@ -106,7 +106,10 @@ def _stack(lengths: Mapping[str, int]) -> dict[str, int]:
 
 
 def row_parts(rows: int, most: int) -> list[slice]:
-    """Parts of a matrix of several tiles for ``most`` accumulators, as few and equal as can be."""
+    """Parts of a matrix of several tiles for ``most`` accumulators, as few and equal as can be.
+
+    Where cores share a beat, rows are groups of as many.
+    """
     count = -(-rows // most)
     return [slice(rows * k // count, rows * (k + 1) // count) for k in range(count)]
 
@@ -132,12 +135,16 @@ def allocate(program: Program, core: CoreConfig) -> Allocation:
                                f"of elements={elements} values, not {op.weights.size}")
             longest = max(longest, (op.name, op.weights.size), key=lambda item: item[1])
         elif isinstance(op, Matvec):
-            if op.rows < MIN_ROWS:
+            cores = core.cores
+            if op.rows < MIN_ROWS * cores:
                 raise FitError(f"matrix {op.name!r} of model {program.name!r} must have at least "
-                               f"{MIN_ROWS} rows, not {op.rows}")
+                               f"{MIN_ROWS * cores} rows, not {op.rows}")
+            if op.rows % cores:
+                raise FitError(f"matrix {op.name!r} of model {program.name!r} must have a multiple "
+                               f"of cores={cores} rows, not {op.rows}")
             if op.fan_in > core.tile:
-                need = max(MIN_ROWS, *(part.stop - part.start
-                                       for part in row_parts(op.rows, core.max_rows)))
+                need = cores * max(MIN_ROWS, *(part.stop - part.start for part in row_parts(
+                    op.rows // cores, core.max_rows // cores)))
                 accumulators = max(accumulators, (op.name, need), key=lambda item: item[1])
     vectors, states = _place(program, elements), _stack(program.states)
     needs = {

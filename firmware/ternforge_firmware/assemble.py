@@ -6,7 +6,7 @@ line from ``;`` on.
 =================================== ============================================================
 ``.model NAME``                     name of the model
 ``.hash HEX``                       its SHA-256; left out: computed from the packets
-``.core lanes=N elements=E``        the core that the image is for
+``.core lanes=N elements=E``        the core that the image is for; ``cores=C`` if there are more
 ``.tokenizer JSON``                 an object; several lines add up, one key each
 ``.metadata JSON``                  likewise
 ``.embedding``, ``.program``        the packets that follow belong to this section
@@ -97,7 +97,8 @@ def _listing(image: Image, data: bool) -> Iterator[str]:
     yield "; ternforge packet image" if data else "; ternforge packet image, without its data"
     yield f".model {image.model}"
     yield f".hash {image.model_hash}"
-    yield f".core lanes={image.lanes} elements={image.elements}"
+    cores = f" cores={image.cores}" if image.cores > 1 else ""
+    yield f".core lanes={image.lanes} elements={image.elements}{cores}"
     for name, content in (("tokenizer", image.tokenizer), ("metadata", metadata)):
         for key in sorted(content):
             yield f".{name} {_json({key: content[key]})}"
@@ -209,8 +210,9 @@ class _Assembler:
         self.once(word, rest)
 
     def on_core(self, word: str, rest: str) -> None:
-        self.once(word, self.assignments(rest.split(), ("lanes", "elements")))
-        if len(self.values[word]) != 2:
+        given = self.assignments(rest.split(), ("lanes", "elements", "cores"))
+        self.once(word, {"cores": 1, **given})
+        if len(self.values[word]) != 3:
             raise self.error(".core must give lanes and elements")
         if not self.values[word]["lanes"]:
             raise self.error("lanes must be positive, not 0")
@@ -341,6 +343,7 @@ class _Assembler:
                           model_hash=self.values.get("hash", "0" * 64),
                           lanes=self.values["core"]["lanes"],
                           elements=self.values["core"]["elements"],
+                          cores=self.values["core"]["cores"],
                           embedding=tuple(self.sections["embedding"]),
                           program=tuple(self.sections["program"]),
                           tokenizer=self.objects["tokenizer"],

@@ -12,12 +12,12 @@ __all__ = ["FORMAT_VERSION", "HEADER_LENGTH", "MAGIC", "SECTIONS", "ImageError",
            "check_crc", "dump_json", "load_json", "pack_table", "parse_table"]
 
 MAGIC = b"TERNFORG"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 SECTIONS = ("directory", "program", "embedding", "tokenizer", "metadata")
 
 #: magic, version, header bytes, lanes, elements, vocabulary, program packets, memory beats,
-#: sections, model name, model hash
-HEADER = struct.Struct("<8sHHHHIIII64s32s")
+#: sections, cores, model name, model hash
+HEADER = struct.Struct("<8sHHHHIIIHH64s32s")
 ENTRY = struct.Struct("<16sQQI")  #: section name, offset, length, CRC-32
 CRC = struct.Struct("<I")
 HEADER_LENGTH = HEADER.size + len(SECTIONS) * ENTRY.size + CRC.size
@@ -59,7 +59,8 @@ def load_json(text: str | bytes) -> Any:
 def pack_table(header: dict[str, Any], sections: list[Section]) -> bytes:
     """The first :data:`HEADER_LENGTH` bytes of a file; the inverse of :func:`parse_table`."""
     table = HEADER.pack(MAGIC, FORMAT_VERSION, HEADER_LENGTH, header["lanes"], header["elements"],
-                        *header["counts"], len(sections), header["model"].encode(),
+                        *header["counts"], len(sections), header["cores"],
+                        header["model"].encode(),
                         bytes.fromhex(header["hash"]))
     table += b"".join(ENTRY.pack(s.name.encode(), s.offset, s.length, s.crc) for s in sections)
     return table + CRC.pack(zlib.crc32(table))
@@ -99,16 +100,16 @@ def parse_table(raw: bytes, size: int, name: str) -> tuple[dict[str, Any], list[
     if found != stored:
         raise ImageError(f"image {name!r} is corrupt in its header at byte 0: CRC-32 must be "
                          f"{stored:08x}, not {found:08x}")
-    (_, _, length, lanes, elements, vocab_size, packets, beats, count, model,
+    (_, _, length, lanes, elements, vocab_size, packets, beats, count, cores, model,
      model_hash) = HEADER.unpack_from(raw)
     sections = [ENTRY.unpack_from(raw, HEADER.size + n * ENTRY.size) for n in range(len(SECTIONS))]
     names = tuple(entry[0].rstrip(b"\0").decode("ascii", "replace") for entry in sections)
     if length != HEADER_LENGTH or count != len(SECTIONS) or names != SECTIONS:
         raise ImageError(f"image {name!r} is malformed in its header at byte 10: the sections must "
                          f"be {', '.join(SECTIONS)}")
-    if not lanes:
+    if not lanes or not cores or lanes % cores:
         raise ImageError(f"image {name!r} is malformed in its header at byte 12: lanes must be "
-                         "positive, not 0")
+                         f"positive and a multiple of cores, not {lanes} with cores={cores}")
     result, end = [], HEADER_LENGTH
     for section, (_, offset, content, crc) in zip(names, sections, strict=True):
         if offset != end:
@@ -128,8 +129,9 @@ def parse_table(raw: bytes, size: int, name: str) -> tuple[dict[str, Any], list[
     except UnicodeDecodeError:
         raise ImageError(f"image {name!r} is malformed in its header at byte 32: the model name "
                          "must be UTF-8") from None
-    return {"lanes": lanes, "elements": elements, "counts": (vocab_size, packets, beats),
-            "model": text, "hash": model_hash.hex()}, result
+    return {"lanes": lanes, "elements": elements, "cores": cores,
+            "counts": (vocab_size, packets, beats), "model": text,
+            "hash": model_hash.hex()}, result
 
 
 def check_crc(section: Section, found: int, name: str) -> None:

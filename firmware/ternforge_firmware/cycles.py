@@ -104,8 +104,9 @@ def model_packets(config: ModelConfig, core: CoreConfig, *, inner_norms: bool = 
         yield PacketShape(Opcode.QUANTISE, count, codes=True)
 
     def matrix(function: Function, rows: int, fan_in: int) -> Iterator[PacketShape]:
-        tiles = pack.tiles(fan_in, core.lanes)
-        for part in row_parts(rows, core.max_rows if tiles > 1 else rows):
+        tiles = pack.tiles(fan_in, core.row_lanes)
+        groups = rows // core.cores
+        for part in row_parts(groups, core.max_rows // core.cores if tiles > 1 else groups):
             yield PacketShape(Opcode.MATVEC, function=function, rows=part.stop - part.start,
                               tiles=tiles, scaled=function not in _UNSCALED)
 

@@ -72,6 +72,21 @@ class PacketSource(Protocol):
         ...
 
     @property
+    def elements(self) -> int:
+        """Elements of that core's quantiser."""
+        ...
+
+    @property
+    def cores(self) -> int:
+        """Cores that share its beats."""
+        ...
+
+    @property
+    def needs(self) -> dict[str, int]:
+        """The least value of each field of :class:`CoreConfig` that bounds a program."""
+        ...
+
+    @property
     def vocab_size(self) -> int:
         """Number of tokens V."""
         ...
@@ -129,6 +144,7 @@ class Image:
     model_hash: str  #: SHA-256 of the model, 64 hexadecimal digits
     lanes: int  #: of the core
     elements: int  #: of the core; vector addresses are multiples of it
+    cores: int = 1  #: of the core; the rows of a MATVEC are groups of as many
     embedding: tuple[Packet, ...]  #: one LOAD packet per token, all with one header
     program: tuple[Packet, ...]  #: in execution order, END last
     tokenizer: dict[str, Any] = field(default_factory=dict)  #: content of ``tokenizer.json``
@@ -141,7 +157,7 @@ class Image:
                              f"{name!r}")
         if len(self.model_hash) != 64 or set(self.model_hash) - set("0123456789abcdef"):
             raise ValueError(f"model hash must be 64 hexadecimal digits, not {self.model_hash!r}")
-        CoreConfig(lanes=self.lanes, elements=self.elements)
+        CoreConfig(lanes=self.lanes, elements=self.elements, cores=self.cores)
         if not self.embedding:
             raise ValueError("embedding must have at least one row")
         first = self.embedding[0].fields
@@ -201,7 +217,7 @@ class Image:
 
     def save(self, file: BinaryIO) -> list[Section]:
         """Write to an empty, seekable binary file; returns the sections in file order."""
-        writer = ImageWriter(file, self.lanes, self.elements)
+        writer = ImageWriter(file, self.lanes, self.elements, self.cores)
         writer.program(self.program)
         writer.embedding(self.embedding[0], self.table)
         return writer.finish(model=self.model, model_hash=self.model_hash,
@@ -265,9 +281,9 @@ class Image:
             except ValueError as error:
                 raise bad(section, f"it must hold JSON: {error}") from None
         try:
-            image = cls(lanes=header["lanes"], elements=header["elements"], model=header["model"],
-                        model_hash=header["hash"], embedding=packets["embedding"],
-                        program=packets["program"], **texts)
+            image = cls(lanes=header["lanes"], elements=header["elements"], cores=header["cores"],
+                        model=header["model"], model_hash=header["hash"],
+                        embedding=packets["embedding"], program=packets["program"], **texts)
             directory = image.directory_beats
         except ValueError as error:
             section = str(error).partition(" ")[0]  # of what a constructor refuses
@@ -285,7 +301,7 @@ class Image:
     def needs(self) -> dict[str, int]:
         """The least value of each field of :class:`CoreConfig` that bounds a program."""
         headers = ((packet.op, packet.fields) for packet in (self.embedding[0], *self.program))
-        return core_needs(headers, self.elements, len(self.memory()))
+        return core_needs(headers, self.elements, len(self.memory()), self.cores)
 
     def check_core(self, core: CoreConfig, name: str = "image") -> None:
         """Refuse a core that cannot run this image.
@@ -296,11 +312,11 @@ class Image:
             If the layout is for another core, or the core is too small; says by how much, and which
             board would do.
         """
-        refuse_misfit(core, self.lanes, self.elements, self.needs, name)
+        refuse_misfit(core, self, name)
 
 
 def core_needs(headers: Iterable[tuple[Opcode, Mapping[str, int]]], elements: int,
-               memory_beats: int) -> dict[str, int]:
+               memory_beats: int, cores: int = 1) -> dict[str, int]:
     """The least value of each field of :class:`CoreConfig` that bounds a program.
 
     Parameters
@@ -311,31 +327,37 @@ def core_needs(headers: Iterable[tuple[Opcode, Mapping[str, int]]], elements: in
         Of the core: vectors take whole words of the vector RAM.
     memory_beats : int
         Size of the image memory.
+    cores : int
+        Of the core: rows are groups of as many.
     """
     vectors, states, rows, fan_in = 0, 0, 0, 0
     for op, fields in headers:
-        length = fields.get("count", 0) or fields.get("rows", 0)
+        length = fields.get("count", 0) or cores * fields.get("rows", 0)
         length = -(-length // elements) * elements
         vectors = max(vectors, *(fields[key] + length for key in vector_fields(op, fields)), 0)
         if op is Opcode.QUANTISE:
             fan_in = max(fan_in, fields["count"])
         elif op is Opcode.MATVEC:
-            rows = max(rows, fields["rows"] if fields["tiles"] > 1 else 0)
+            rows = max(rows, cores * fields["rows"] if fields["tiles"] > 1 else 0)
             if Function(fields["function"]) in (Function.RECURRENCE, Function.OUTPUT_GATE):
-                states = max(states, fields["state"] + fields["rows"])
+                states = max(states, fields["state"] + cores * fields["rows"])
     return {"vector_depth": vectors, "state_depth": states, "max_rows": rows,
             "max_fan_in": fan_in, "memory_beats": memory_beats}
 
 
-def refuse_misfit(core: CoreConfig, lanes: int, elements: int, needs: Mapping[str, int],
-                  name: str) -> None:
+def _layout(of: Any) -> str:
+    """What image and core must agree on."""
+    cores = f", cores={of.cores}" if of.cores > 1 else ""
+    return f"lanes={of.lanes}{cores} and elements={of.elements}"
+
+
+def refuse_misfit(core: CoreConfig, image: "PacketSource", name: str) -> None:
     """Refuse a core that cannot run an image, as :meth:`Image.check_core` says."""
 
     def misfit(core: CoreConfig) -> str | None:
-        if (lanes, elements) != (core.lanes, core.elements):
-            return (f"is packed for a core with lanes={lanes} and elements={elements}, not "
-                    f"lanes={core.lanes} and elements={core.elements}")
-        for what, need in needs.items():
+        if _layout(image) != _layout(core):
+            return f"is packed for a core with {_layout(image)}, not {_layout(core)}"
+        for what, need in image.needs.items():
             have = getattr(core, what)
             if need > have:
                 return f"needs {what}={need}, {need - have} more than the core's {have}"

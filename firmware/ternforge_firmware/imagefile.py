@@ -67,6 +67,7 @@ class ImageFile:
         self.model_hash: str = header["hash"]
         self.lanes: int = header["lanes"]
         self.elements: int = header["elements"]
+        self.cores: int = header["cores"]
         self.vocab_size: int
         self.packets: int
         self.counted_beats: int
@@ -161,7 +162,7 @@ class ImageFile:
         """The least value of each field of :class:`CoreConfig` that bounds a program."""
         headers = ((op, fields) for _, op, fields in self.headers())
         return core_needs(chain([(Opcode.LOAD, self.row_fields)], headers), self.elements,
-                          self.memory_beats)
+                          self.memory_beats, self.cores)
 
     @property
     def memory_beats(self) -> int:
@@ -175,7 +176,7 @@ class ImageFile:
 
     def check_core(self, core: CoreConfig, name: str | None = None) -> None:
         """Refuse a core that cannot run this image; see :func:`~.image.refuse_misfit`."""
-        refuse_misfit(core, self.lanes, self.elements, self.needs, name or str(self.path))
+        refuse_misfit(core, self, name or str(self.path))
 
     def _beats(self, file: BinaryIO, count: int) -> Beats:
         raw = file.read(count * self.lanes)

@@ -60,12 +60,12 @@ class ImageWriter:
     ----------
     file : binary file
         Empty and seekable; what is in it is an image only after :meth:`finish`.
-    lanes, elements : int
+    lanes, elements, cores : int
         Of the core.
     """
 
-    def __init__(self, file: BinaryIO, lanes: int, elements: int):
-        self._file, self._lanes, self._elements = file, lanes, elements
+    def __init__(self, file: BinaryIO, lanes: int, elements: int, cores: int = 1):
+        self._file, self._lanes, self._elements, self._cores = file, lanes, elements, cores
         self._sections: dict[str, Section] = {}
         self._end = HEADER_LENGTH + 2 * header_beats(lanes) * lanes
         self._packets = 0
@@ -112,6 +112,6 @@ class ImageWriter:
         counts = (self._vocab_size, self._packets, sum(s.beats for s in sections))
         self._file.seek(0)
         self._file.write(pack_table({
-            "lanes": self._lanes, "elements": self._elements, "model": model, "hash": model_hash,
-            "counts": counts}, sections))
+            "lanes": self._lanes, "elements": self._elements, "cores": self._cores,
+            "model": model, "hash": model_hash, "counts": counts}, sections))
         return sections

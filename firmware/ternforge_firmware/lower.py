@@ -80,17 +80,18 @@ class Layout:
                            f"its {core.memory_beats}")
 
     def parts(self, op: Op) -> list[slice]:
-        """Rows of each packet of ``op``."""
+        """Rows of each packet of ``op``, in groups of as many as there are cores."""
         if not isinstance(op, Matvec):
             return [slice(0)]
-        several = op.fan_in > self.core.tile
-        return row_parts(op.rows, self.core.max_rows if several else op.rows)
+        several, cores = op.fan_in > self.core.tile, self.core.cores
+        return row_parts(op.rows // cores, (self.core.max_rows if several else op.rows) // cores)
 
     def _beats(self, op: Op) -> int:
         lanes = self.core.lanes
         head = packet.header_beats(lanes)
         if isinstance(op, Matvec):
-            return len(self.parts(op)) * head + op.rows * pack.tiles(op.fan_in, lanes)
+            return (len(self.parts(op)) * head
+                    + op.rows // self.core.cores * pack.tiles(op.fan_in, self.core.row_lanes))
         wide = not isinstance(op, Load) or op.wide
         code, count = ((Opcode.LOAD, op.values.size) if isinstance(op, Load) else
                        (Opcode.QUANTISE, op.weights.size))
@@ -107,7 +108,7 @@ class Layout:
             read = replace(op) if isinstance(op, Matvec) else op  # its weights are read here
             digest.feed(read)
             whole = _lower(read, self.allocation, self.core)
-            yield from packet.split_rows(whole, self.parts(op), self.core.lanes)
+            yield from packet.split_rows(whole, self.parts(op), self.core.lanes, self.core.cores)
         yield Packet(Opcode.END)
 
     def metadata(self) -> dict[str, Any]:
@@ -139,7 +140,7 @@ class Layout:
                 yield item
                 progress(done, total)
 
-        writer = ImageWriter(file, self.core.lanes, self.core.elements)
+        writer = ImageWriter(file, self.core.lanes, self.core.elements, self.core.cores)
         writer.program(watched())
         writer.embedding(self.row, self.program.embedding)
         writer.finish(model=self.program.name, model_hash=digest.finish(),
@@ -161,7 +162,7 @@ def lower(program: Program, core: CoreConfig,
     embedding = tuple(_lower(program.embedding_row(token), layout.allocation, core)
                       for token in range(program.vocab_size))
     return Image(model=program.name, model_hash=digest.finish(), lanes=core.lanes,
-                 elements=core.elements, embedding=embedding, program=packets,
+                 elements=core.elements, cores=core.cores, embedding=embedding, program=packets,
                  tokenizer=_tokenizer(tokenizer), metadata=layout.metadata())
 
 
@@ -219,7 +220,7 @@ def _lower(op: Op, allocation: Allocation, core: CoreConfig) -> Packet:
     if isinstance(op, Quantise):
         return packet.quantise(
             op.weights, sum_of=SumOf(op.sum_of), codes=int(op.codes), shift=op.shift,
-            square_shift=op.square_shift, tiles=pack.tiles(op.weights.size, core.lanes),
+            square_shift=op.square_shift, tiles=pack.tiles(op.weights.size, core.row_lanes),
             src=allocation.vectors[op.src], dst=allocation.vectors[op.dst])
     try:
         pack.check_accumulators(op.trits, core.acc_bits)
@@ -231,10 +232,11 @@ def _lower(op: Op, allocation: Allocation, core: CoreConfig) -> Packet:
     if op.state is not None:
         addresses["state"] = allocation.states[op.state]
     return packet.matvec(
-        pack.pack(op.trits, core.lanes), function=Function(op.function),
+        pack.pack(op.trits, core.row_lanes).reshape(-1, core.lanes),
+        function=Function(op.function),
         scaled=int(op.scale is not None), bounded=int(op.bounded), store=int(op.store),
         activation_shift=op.activation_shift, shift=op.shift,
-        tiles=pack.tiles(op.fan_in, core.lanes), rows=op.rows,
+        tiles=pack.tiles(op.fan_in, core.row_lanes), rows=op.rows // core.cores,
         scale_mantissa=mantissa, scale_exponent=exponent & 0xFF, **addresses)
 
 
@@ -315,7 +317,8 @@ def program_of(image: PacketSource, ops: tuple[Op, ...]) -> Program:
 def described(source: PacketSource) -> Iterator[tuple[Mapping[str, Any], Packet, int]]:
     """Each op's packet with its entry in the metadata and the fan-in of its matrix.
 
-    Packets that follow each other with the same name are parts of one matrix, and come joined.
+    Packets that follow each other with the same name are parts of one matrix, and come joined; of
+    an image for several cores, as for a single one.
 
     Raises
     ------
@@ -332,7 +335,7 @@ def described(source: PacketSource) -> Iterator[tuple[Mapping[str, Any], Packet,
         if item.op is Opcode.END or count >= len(entries):
             continue
         if parts and entries[count]["name"] != entry["name"]:
-            yield entry, join_parts(parts, entry), fan_in
+            yield entry, join_parts(parts, entry, source.cores), fan_in
             parts = []
         if not parts:
             entry, number = entries[count], count
@@ -346,23 +349,23 @@ def described(source: PacketSource) -> Iterator[tuple[Mapping[str, Any], Packet,
             fan_in = item.fields["count"]
         if item.op in (Opcode.QUANTISE, Opcode.MATVEC):
             length = fan_in if item.op is Opcode.MATVEC else item.fields["count"]
-            need = pack.tiles(length, source.lanes)
+            need = pack.tiles(length, source.lanes // source.cores)
             if item.fields["tiles"] != need:
                 raise ValueError(f"tiles of packet {count} must be {need}, not "
                                  f"{item.fields['tiles']}")
         parts.append(item)
     if parts:
-        yield entry, join_parts(parts, entry), fan_in
+        yield entry, join_parts(parts, entry, source.cores), fan_in
     if source.row_fields["dst"] != vectors[RESIDUAL_VECTOR]["address"]:
         raise ValueError(f"embedding rows must load {RESIDUAL_VECTOR!r}")
     if len(entries) != count:
         raise ValueError(f"{count} packets must have as many entries, not {len(entries)}")
 
 
-def join_parts(parts: Sequence[Packet], entry: Mapping[str, Any]) -> Packet:
+def join_parts(parts: Sequence[Packet], entry: Mapping[str, Any], cores: int) -> Packet:
     """The packets of the op that ``entry`` describes as one."""
     try:
-        return packet.join_rows(parts)
+        return packet.join_rows(parts, cores)
     except ValueError as error:
         raise ValueError(f"packets of {entry['name']!r}: {error}") from None
 

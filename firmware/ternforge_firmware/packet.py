@@ -156,10 +156,11 @@ def matvec(weights: Beats, *, function: Function, **fields: int) -> Packet:
     return Packet(Opcode.MATVEC, {**fields, "function": function.value}, weights)
 
 
-def split_rows(packet: Packet, parts: Sequence[slice], lanes: int) -> list[Packet]:
+def split_rows(packet: Packet, parts: Sequence[slice], lanes: int, cores: int = 1) -> list[Packet]:
     """A MATVEC packet as one for each part of its rows; the inverse of :func:`join_rows`.
 
-    Addresses go on from part to part, and so does the argmax of LOGITS.
+    Addresses go on from part to part, and so does the argmax of LOGITS. Where ``cores`` share a
+    beat, each row of the packet is a group of as many.
     """
     if len(parts) == 1:
         return [packet]
@@ -168,13 +169,13 @@ def split_rows(packet: Packet, parts: Sequence[slice], lanes: int) -> list[Packe
     used = _row_fields(packet)
     return [Packet(Opcode.MATVEC, {
         **fields, "rows": part.stop - part.start,
-        **{name: fields[name] + part.start for name in used},
+        **{name: fields[name] + cores * part.start for name in used},
         "continued": int(fields["function"] == Function.LOGITS.value and part.start > 0),
     }, tiles[:, part].reshape(-1, lanes)) for part in parts]
 
 
-def join_rows(parts: Sequence[Packet]) -> Packet:
-    """The MATVEC packet that :func:`split_rows` made ``parts`` of.
+def join_rows(parts: Sequence[Packet], cores: int = 1) -> Packet:
+    """The MATVEC packet that :func:`split_rows` made ``parts`` of, as for a single core.
 
     Raises
     ------
@@ -183,13 +184,13 @@ def join_rows(parts: Sequence[Packet]) -> Packet:
     """
     first = parts[0]
     if len(parts) == 1 and not first.fields.get("continued"):
-        return first
+        return _ungrouped(first, cores)
     rows = 0
     for part in parts:
         if part.op is not Opcode.MATVEC:
             raise ValueError(f"{part.op.name} packets must not be parts of one op")
         want = {**first.fields, "rows": part.fields["rows"],
-                **{name: first.fields[name] + rows for name in _row_fields(first)},
+                **{name: first.fields[name] + cores * rows for name in _row_fields(first)},
                 "continued": int(first.fields["function"] == Function.LOGITS.value and rows > 0)}
         for name, value in want.items():
             if part.fields[name] != value:
@@ -198,8 +199,16 @@ def join_rows(parts: Sequence[Packet]) -> Packet:
         rows += part.fields["rows"]
     tiles = [part.payload.reshape(first.fields["tiles"], part.fields["rows"], -1) for part in parts]
     payload = np.concatenate(tiles, axis=1)
-    return Packet(Opcode.MATVEC, {**first.fields, "rows": rows},
-                  payload.reshape(-1, payload.shape[-1]))
+    return _ungrouped(Packet(Opcode.MATVEC, {**first.fields, "rows": rows},
+                             payload.reshape(-1, payload.shape[-1])), cores)
+
+
+def _ungrouped(packet: Packet, cores: int) -> Packet:
+    """A packet for several cores as one for a single core with a beat to each row."""
+    if cores == 1 or packet.op is not Opcode.MATVEC:
+        return packet
+    return Packet(packet.op, {**packet.fields, "rows": cores * packet.fields["rows"]},
+                  packet.payload.reshape(cores * len(packet.payload), -1))
 
 
 def _row_fields(packet: Packet) -> list[str]:

@@ -50,7 +50,7 @@ def verify(path: str | Path, core: CoreConfig | None = None,
     _check_directory(image)
     _check_rows(image)
     if core is not None:
-        refuse_misfit(core, image.lanes, image.elements, image.needs, name)
+        refuse_misfit(core, image, name)
     with telling_metadata(name):
         digest = Digest(program_of(image, ()))
         total = len({entry["name"] for entry in image.metadata["packets"]})

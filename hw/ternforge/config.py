@@ -11,7 +11,9 @@ __all__ = ["CoreConfig"]
 class CoreConfig:
     """Parameters of one packet-stream core.
 
-    A *beat* is one word of the weight stream: ``lanes`` bytes, five ternary weights in each.
+    A *beat* is one word of the weight stream: ``lanes`` bytes, five ternary weights in each. Its
+    bytes belong to as many rows as there are ``cores``, which share codes and vectors; each weight
+    meets the codes of all ``streams``, which are sequences of their own.
 
     Raises
     ------
@@ -19,8 +21,12 @@ class CoreConfig:
         If a field is negative, zero without a meaning, or breaks the rule stated beside it.
     """
 
-    lanes: int = 8  #: bytes of packed weights per beat (N); even; ``5 * lanes`` MAC per cycle
-    elements: int = 1  #: elements per cycle of the quantiser (E); a power of two dividing lanes/2
+    lanes: int = 8  #: bytes of packed weights per beat; even; ``5 * lanes * streams`` MAC per cycle
+    cores: int = 1  #: rows that share a beat (C), each its ``lanes / cores`` bytes; a power of two
+    streams: int = 1  #: sequences that share one weight read (B)
+    #: elements per cycle of the quantiser (E); a power of two dividing lanes/2 and lanes/cores, and
+    #: a multiple of ``cores``
+    elements: int = 1
     vector_depth: int = 1024  #: elements of 24 bits in the vector RAM; a multiple of ``elements``
     state_depth: int = 512  #: elements of 16 bits in the recurrent state RAM
     max_rows: int = 512  #: accumulators, i.e. the most rows of a matrix of more than one tile
@@ -48,16 +54,21 @@ class CoreConfig:
         if self.elements & (self.elements - 1) or (self.lanes // 2) % self.elements:
             raise ValueError("CoreConfig.elements must be a power of two that divides "
                              f"lanes/2={self.lanes // 2}, not {self.elements}")
+        if self.elements % self.cores or self.lanes % (self.cores * self.elements):
+            raise ValueError(f"CoreConfig.cores={self.cores} must divide elements={self.elements}, "
+                             f"and elements the lanes of one core, lanes/cores="
+                             f"{self.lanes / self.cores:g}")
         if self.single_port_beats > self.memory_beats:
             raise ValueError(f"CoreConfig.single_port_beats must be at most memory_beats="
                              f"{self.memory_beats}, not {self.single_port_beats}")
         if not self.bank_beats and self.single_port_beats:
             raise ValueError("CoreConfig.single_port_beats must be 0 with an image memory off the "
                              f"chip (bank_beats=0), not {self.single_port_beats}")
-        for name in ("vector_depth", "max_fan_in"):
-            if getattr(self, name) % self.elements:
+        for name, unit in (("vector_depth", "elements"), ("max_fan_in", "elements"),
+                           ("state_depth", "cores"), ("max_rows", "cores")):
+            if getattr(self, name) % getattr(self, unit):
                 raise ValueError(f"CoreConfig.{name} must be a multiple of "
-                                 f"elements={self.elements}, not {getattr(self, name)}")
+                                 f"{unit}={getattr(self, unit)}, not {getattr(self, name)}")
 
     @property
     def beat_bits(self) -> int:
@@ -65,9 +76,19 @@ class CoreConfig:
         return 8 * self.lanes
 
     @property
+    def row_lanes(self) -> int:
+        """Bytes of a beat that belong to one row (N)."""
+        return self.lanes // self.cores
+
+    @property
     def tile(self) -> int:
-        """Activations held stationary in the lanes: ``5 * lanes``."""
-        return 5 * self.lanes
+        """Activations held stationary in the lanes: ``5 * row_lanes``."""
+        return 5 * self.row_lanes
+
+    @property
+    def decodes_ahead(self) -> bool:
+        """Whether weights are decoded once, before the lanes: several streams share them."""
+        return self.streams > 1
 
     @property
     def header_beats(self) -> int:

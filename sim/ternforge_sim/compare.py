@@ -34,9 +34,11 @@ class Divergence:
     expected: int | None  #: integer model; None where it writes nothing more
     actual: int | None  #: hardware; None where it wrote nothing more
     cycle: int  #: clock cycle since the start of the simulation
+    stream: int | None = None  #: None of a core with a single one
 
     def __str__(self) -> str:
-        where = "" if self.layer is None else f"layer {self.layer}, "
+        where = "" if self.stream is None else f"stream {self.stream}, "
+        where += "" if self.layer is None else f"layer {self.layer}, "
         values = f"the integer model has {self.expected}, the hardware {self.actual}"
         if self.address is not None and self.actual_address not in (None, self.address):
             values += f" at address {self.actual_address} instead of {self.address}"
@@ -58,6 +60,7 @@ class Outline:
     fields: tuple[Mapping[str, int], ...]  #: of the headers
     rows: tuple[int, ...]  #: first row of each packet: a matrix may have several
     ternary_weights: int  #: of all matrices
+    cores: int = 1  #: rows of a packet are groups of as many
 
     @classmethod
     def of(cls, image: PacketSource) -> "Outline":
@@ -79,9 +82,9 @@ class Outline:
                 entry, before = entries[len(packets)], entries[len(packets) - 1]
                 first = 0
                 if packet.op is Opcode.MATVEC:
-                    weights += fan_in * packet.fields["rows"]
+                    weights += fan_in * image.cores * packet.fields["rows"]
                     if entry["name"] == before["name"]:
-                        first = first_rows[-1] + packets[-1][1]["rows"]
+                        first = first_rows[-1] + image.cores * packets[-1][1]["rows"]
                 elif packet.fields.get("codes"):
                     fan_in = packet.fields["count"]
                 packets.append((packet.op, packet.fields))
@@ -90,7 +93,26 @@ class Outline:
                 raise ValueError(f"{len(packets) - 1} packets must have as many entries, not "
                                  f"{len(entries) - 1}")
         return cls(tuple(entries), tuple(op for op, _ in packets),
-                   tuple(fields for _, fields in packets), tuple(first_rows), weights)
+                   tuple(fields for _, fields in packets), tuple(first_rows), weights,
+                   image.cores)
+
+    def of_stream(self, events: np.ndarray, stream: int, streams: int) -> np.ndarray:
+        """Of the traced writes, those of one stream, with packets numbered as if it were alone.
+
+        Each stream's embedding row comes in a packet of its own.
+        """
+        if streams == 1:
+            return events
+        events = events[events["stream"] == stream]
+        events["packet"] -= np.minimum(events["packet"], streams - 1)
+        return events
+
+    def without_head(self, expected: np.ndarray) -> np.ndarray:
+        """Of :func:`expected_writes`, those ahead of the logits."""
+        logits = [number for number, (op, fields) in enumerate(
+            zip(self.ops, self.fields, strict=True))
+            if op is Opcode.MATVEC and fields["function"] == Function.LOGITS.value]
+        return expected[expected[:, 0] < min(logits, default=len(self.ops))]
 
     def writes_state(self, packet: int) -> bool:
         """Whether this packet writes to the state RAM instead of the vector RAM."""
@@ -106,7 +128,7 @@ class Outline:
             rows = trace.get((name, "rows"))
             if rows is None:
                 return []
-            first, count = self.rows[packet], self.fields[packet]["rows"]
+            first, count = self.rows[packet], self.cores * self.fields[packet]["rows"]
             return [(int(self.writes_state(packet)), rows[:, first:first + count])]
         if self.fields[packet]["codes"]:
             return [(0, trace[name, "v"]), (2, trace[name, "codes"])]

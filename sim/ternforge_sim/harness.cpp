@@ -1,5 +1,6 @@
 // Drives the Verilated accelerator for ctypes: steps of one token, image, trace, waveform.
 // STATE_ADDRESS_BITS: width of a state address (CoreConfig.state_address_bits).
+// STREAMS, CORES: as in CoreConfig. Ports of several streams have the first one's lowest.
 // EXTERNAL_MEMORY: its image memory is a MemoryModel (memory.hpp, which stands before this text).
 #include <cstdint>
 #include <cstring>
@@ -54,10 +55,12 @@ int32_t sign_extend(uint64_t value, unsigned width) {
 // One traced write. Kinds: 0 vector word or element, 1 state, 2 codes.
 struct Event {
     uint64_t cycle;
+    uint32_t stream;
     uint32_t packet;
     uint32_t kind;
     uint32_t address;
     int32_t value;
+    uint32_t unused;
 };
 
 struct Simulation {
@@ -66,7 +69,7 @@ struct Simulation {
     uint64_t cycle = 0;
     uint32_t elements = 1;
     bool tracing = false, running = false;  // running: from acceptance to result
-    uint32_t code_index = 0, code_packet = ~0u;
+    uint32_t code_index[STREAMS] = {}, code_packet[STREAMS] = {};
     std::vector<Event> events;
     std::vector<uint32_t> activity;  // cycles of this token by packet and cause, eight of them
 #if defined(EXTERNAL_MEMORY)
@@ -98,7 +101,7 @@ struct Simulation {
         top->clk = 0;
         top->eval();
         dump(1);
-        if (tracing) record();
+        if (tracing) for (unsigned stream = 0; stream < STREAMS; ++stream) record(stream);
         if (running && !top->result_valid) {
             const uint32_t doing = top->trace_activity;  // cause in bits 2..0, packet above
             if (doing >= activity.size()) activity.resize(size_t(doing | 7) + 1);
@@ -107,27 +110,33 @@ struct Simulation {
         ++cycle;
     }
 
-    void record() {
-        const uint32_t packet = top->trace_packet;
-        if (bits(top->trace_word, 0, 1)) {
-            const uint32_t word = uint32_t(bits(top->trace_word, 1, 16));
+    void record(unsigned stream) {
+        constexpr unsigned element_bits = 17 + 24 * CORES, state_bits = 1 + STATE_ADDRESS_BITS;
+        const unsigned word_bits = 17 + 24 * elements, write_bits = state_bits + 16 * CORES;
+        const uint32_t packet = uint32_t(bits(top->trace_packet, 16 * stream, 16));
+        const auto add = [&](uint32_t kind, uint32_t address, uint64_t value, unsigned width) {
+            events.push_back({cycle, stream, packet, kind, address, sign_extend(value, width), 0});
+        };
+        if (const unsigned low = word_bits * stream; bits(top->trace_word, low, 1)) {
+            const uint32_t word = uint32_t(bits(top->trace_word, low + 1, 16));
             for (uint32_t k = 0; k < elements; ++k)
-                events.push_back({cycle, packet, 0, word * elements + k,
-                                  sign_extend(bits(top->trace_word, 17 + 24 * k, 24), 24)});
+                add(0, word * elements + k, bits(top->trace_word, low + 17 + 24 * k, 24), 24);
         }
-        if (bits(top->trace_element, 0, 1))
-            events.push_back({cycle, packet, 0, uint32_t(bits(top->trace_element, 1, 16)),
-                              sign_extend(bits(top->trace_element, 17, 24), 24)});
-        if (bits(top->trace_state, 0, 1))
-            events.push_back({cycle, packet, 1,
-                              uint32_t(bits(top->trace_state, 1, STATE_ADDRESS_BITS)),
-                              sign_extend(bits(top->trace_state, 1 + STATE_ADDRESS_BITS, 16),
-                                          16)});
-        if (top->trace_codes_valid) {
-            if (code_packet != packet) code_packet = packet, code_index = 0;
+        if (const unsigned low = element_bits * stream; bits(top->trace_element, low, 1)) {
+            const uint32_t address = uint32_t(bits(top->trace_element, low + 1, 16));
+            for (uint32_t k = 0; k < CORES; ++k)
+                add(0, address + k, bits(top->trace_element, low + 17 + 24 * k, 24), 24);
+        }
+        if (const unsigned low = write_bits * stream; bits(top->trace_state, low, 1)) {
+            const uint32_t address = uint32_t(bits(top->trace_state, low + 1, STATE_ADDRESS_BITS));
+            for (uint32_t k = 0; k < CORES; ++k)
+                add(1, address + k, bits(top->trace_state, low + state_bits + 16 * k, 16), 16);
+        }
+        if (bits(top->trace_codes_valid, stream, 1)) {
+            if (code_packet[stream] != packet) code_packet[stream] = packet, code_index[stream] = 0;
             for (uint32_t k = 0; k < elements; ++k)
-                events.push_back({cycle, packet, 2, code_index++,
-                                  sign_extend(bits(top->trace_codes, 8 * k, 8), 8)});
+                add(2, code_index[stream]++, bits(top->trace_codes, 8 * (elements * stream + k), 8),
+                    8);
         }
     }
 };
@@ -191,14 +200,29 @@ void ternforge_write(Simulation* s, uint32_t address, const uint8_t* beats, uint
 }
 #endif
 
-// Run one token. Returns the resulting token, -1 after a fault, -2 if it did not end in time.
-int32_t ternforge_step(Simulation* s, uint32_t token, int reset, int trace, uint64_t max_cycles) {
+// Run one token of each stream; bits of `reset` and `active` belong to streams, and `chain`, `head`
+// count only where there are several. Returns 0 and the resulting tokens, -1 after a fault, -2 if
+// it did not end in time.
+int32_t ternforge_step(Simulation* s, const uint32_t* tokens, uint64_t reset, uint64_t active,
+                       int chain, int head, int trace, uint64_t max_cycles, uint32_t* results) {
     s->events.clear();
-    s->code_packet = ~0u;
+    for (auto& packet : s->code_packet) packet = ~0u;
     s->tracing = trace != 0;
     const uint64_t end = s->cycle + max_cycles;
     auto& top = *s->top;
-    top.tokens_payload = (token & 0xFFFF) | (reset ? 1u << 16 : 0);
+    for (unsigned k = 0; k < STREAMS; ++k) {
+        set_bits(top.tokens_payload, 16 * k, 16, tokens[k] & 0xFFFF);
+        set_bits(top.tokens_payload, 16 * STREAMS + k, 1, reset >> k & 1);
+#if STREAMS > 1
+        set_bits(top.tokens_payload, 17 * STREAMS + k, 1, active >> k & 1);
+#endif
+    }
+#if STREAMS > 1
+    set_bits(top.tokens_payload, 18 * STREAMS, 1, chain != 0);
+    set_bits(top.tokens_payload, 18 * STREAMS + 1, 1, head != 0);
+#else
+    (void)active, (void)chain, (void)head;
+#endif
     top.tokens_valid = 1;
     top.result_ready = 0;
     top.eval();
@@ -216,13 +240,14 @@ int32_t ternforge_step(Simulation* s, uint32_t token, int reset, int trace, uint
         if (s->cycle >= end) return s->tracing = s->running = false, -2;
         s->tick();
     }
-    const int32_t result = top.result_payload;
+    for (unsigned k = 0; k < STREAMS; ++k)
+        results[k] = uint32_t(bits(top.result_payload, 16 * k, 16));
     s->tracing = s->running = false;
     top.result_ready = 1;
     s->tick();
     top.result_ready = 0;
     top.eval();
-    return result;
+    return 0;
 }
 
 uint32_t ternforge_token_cycles(const Simulation* s) { return s->top->status_cycles; }
@@ -231,19 +256,20 @@ void ternforge_saturations(const Simulation* s, uint32_t* five) {
     for (unsigned k = 0; k < 5; ++k) five[k] = uint32_t(bits(s->top->status_saturations, 16 * k, 16));
 }
 
-void ternforge_ratio(const Simulation* s, int32_t* mantissa, int32_t* exponent) {
-    *mantissa = int32_t(bits(s->top->status_ratio, 0, 16));
-    *exponent = sign_extend(bits(s->top->status_ratio, 16, 8), 8);
+void ternforge_ratio(const Simulation* s, uint32_t stream, int32_t* mantissa, int32_t* exponent) {
+    *mantissa = int32_t(bits(s->top->status_ratio, 24 * stream, 16));
+    *exponent = sign_extend(bits(s->top->status_ratio, 24 * stream + 16, 8), 8);
 }
 
-// Read `count` vector elements from `address` up.
-void ternforge_peek(Simulation* s, uint32_t address, uint32_t count, int32_t* values) {
+// Read `count` vector elements of a stream from `address` up.
+void ternforge_peek(Simulation* s, uint32_t stream, uint32_t address, uint32_t count,
+                    int32_t* values) {
     for (uint32_t k = 0; k < count; ++k) {
         s->top->peek_address = address + k;
         s->tick();
         s->tick();
         s->top->eval();
-        values[k] = sign_extend(s->top->peek_data, 24);
+        values[k] = sign_extend(bits(s->top->peek_data, 24 * stream, 24), 24);
     }
 }
 

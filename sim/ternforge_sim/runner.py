@@ -1,7 +1,7 @@
 """The Verilated accelerator as a Python object: cycle-accurate, one token per call."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,9 +21,10 @@ from .verilator import build_library
 __all__ = ["EVENT", "MemoryModel", "Step", "VerilatedCore", "accelerator_verilog",
            "build_simulator", "generator_key"]
 
-#: One traced write: kind 0 is the vector RAM, 1 the state RAM, 2 the codes.
-EVENT = np.dtype([("cycle", "<u8"), ("packet", "<u4"), ("kind", "<u4"), ("address", "<u4"),
-                  ("value", "<i4")])
+#: One traced write: kind 0 is the vector RAM, 1 the state RAM, 2 the codes. The embedding rows of
+#: several streams come in packets of their own, the first ``streams`` of a token.
+EVENT = np.dtype([("cycle", "<u8"), ("stream", "<u4"), ("packet", "<u4"), ("kind", "<u4"),
+                  ("address", "<u4"), ("value", "<i4"), ("unused", "<u4")])
 
 HARNESS, MEMORY = (Path(__file__).with_name(name) for name in ("harness.cpp", "memory.hpp"))
 
@@ -71,7 +72,9 @@ class Step:
     Attributes
     ----------
     token : int or None
-        Argmax of the logits; None if the core did not end in time.
+        Argmax of the logits, of the first stream; None if the core did not end in time.
+    tokens : list of int or None
+        Of all streams.
     cycles : int
         Clock cycles from the token's acceptance to its result.
     events : ndarray of :data:`EVENT`
@@ -82,6 +85,7 @@ class Step:
     """
 
     token: int | None
+    tokens: list[int] | None
     cycles: int
     events: np.ndarray
     activity: np.ndarray
@@ -110,7 +114,8 @@ def build_simulator(config: CoreConfig, *,
     if progress:
         progress("Amaranth generates the Verilog")
     harness = HARNESS.read_text()
-    defines = [f"-DSTATE_ADDRESS_BITS={config.state_address_bits}"]
+    defines = [f"-DSTATE_ADDRESS_BITS={config.state_address_bits}", f"-DSTREAMS={config.streams}",
+               f"-DCORES={config.cores}"]
     if not config.bank_beats:
         harness = MEMORY.read_text() + harness
         defines.append("-DEXTERNAL_MEMORY")
@@ -127,11 +132,12 @@ def _library(path: Path) -> ctypes.CDLL:
             ("write", None, pointer, u32, ctypes.c_char_p, u32, u32),
             ("map", None, pointer, pointer, u64, u32),
             ("memory", None, pointer, u32, u32, u32, u32, u32),
-            ("step", i32, pointer, u32, ctypes.c_int, ctypes.c_int, u64),
+            ("step", i32, pointer, ctypes.POINTER(u32), u64, u64, ctypes.c_int, ctypes.c_int,
+             ctypes.c_int, u64, ctypes.POINTER(u32)),
             ("token_cycles", u32, pointer),
             ("saturations", None, pointer, ctypes.POINTER(u32)),
-            ("ratio", None, pointer, ctypes.POINTER(i32), ctypes.POINTER(i32)),
-            ("peek", None, pointer, u32, u32, ctypes.POINTER(i32)),
+            ("ratio", None, pointer, u32, ctypes.POINTER(i32), ctypes.POINTER(i32)),
+            ("peek", None, pointer, u32, u32, u32, ctypes.POINTER(i32)),
             ("events", u64, pointer, ctypes.POINTER(pointer)),
             ("activity", u64, pointer, ctypes.POINTER(pointer)),
             ("wave", ctypes.c_int, pointer, ctypes.c_char_p, u64, u64),
@@ -212,12 +218,49 @@ class VerilatedCore:
 
     def step(self, token: int, *, reset: bool = False, trace: bool = False,
              max_cycles: int = MAX_CYCLES) -> Step:
-        """Run one token through the core, ``max_cycles`` at most; ``reset`` begins a sequence."""
-        result = self._library.ternforge_step(self._core, token, reset, trace, max_cycles)
-        if result == -1:
-            raise ValueError(f"token {token} or the image was refused by the core: load an image, "
+        """Run one token through the core, ``max_cycles`` at most; ``reset`` begins a sequence.
+
+        Of several streams, the first takes part alone.
+        """
+        others = self.config.streams - 1
+        return self.step_all([token, *[None] * others], reset=[reset, *[False] * others],
+                             trace=trace, max_cycles=max_cycles)
+
+    def step_all(self, tokens: Sequence[int | None], *, reset: Sequence[bool], chain: bool = False,
+                 head: bool = True, trace: bool = False, max_cycles: int = MAX_CYCLES) -> Step:
+        """Run a token of each stream; see :func:`ternforge.core.core.step_layout`.
+
+        Parameters
+        ----------
+        tokens : sequence of int or None
+            One for each stream; None where it takes no part.
+        reset : sequence of bool
+            Which of them begin a sequence.
+        chain : bool
+            They follow each other in one sequence; only with several streams, as ``head``.
+        head : bool
+            Whether logits are wanted.
+        trace, max_cycles
+            As in :meth:`step`.
+        """
+        streams = self.config.streams
+        if len(tokens) != streams or len(reset) != streams:
+            raise ValueError(f"tokens and reset must be of {streams} streams, not {len(tokens)} "
+                             f"and {len(reset)}")
+        results = (ctypes.c_uint32 * streams)()
+        given = (ctypes.c_uint32 * streams)(*(0 if token is None else token for token in tokens))
+
+        def bits(flags: Iterable[bool]) -> int:
+            return sum(1 << index for index, flag in enumerate(flags) if flag)
+
+        status = self._library.ternforge_step(
+            self._core, given, bits(reset), bits(token is not None for token in tokens), chain,
+            head, trace, max_cycles, results)
+        if status == -1:
+            shown = ", ".join(str(token) for token in tokens if token is not None)
+            raise ValueError(f"token {shown} or the image was refused by the core: load an image, "
                              "and take tokens from its vocabulary")
-        return Step(None if result < 0 else result,
+        return Step(None if status < 0 else results[0], None if status < 0 else list(results),
                     self._library.ternforge_token_cycles(self._core),
                     self._array("events", EVENT),
                     self._array("activity", np.dtype(np.uint32)).reshape(-1, len(Cause)))
@@ -230,10 +273,10 @@ class VerilatedCore:
             return np.empty(0, dtype)
         return np.frombuffer(ctypes.string_at(first.value or 0, count * dtype.itemsize), dtype)
 
-    def peek(self, address: int, count: int) -> np.ndarray:
-        """Elements of the vector RAM, int32 of shape ``[count]``."""
+    def peek(self, address: int, count: int, stream: int = 0) -> np.ndarray:
+        """Elements of a stream's vector RAM, int32 of shape ``[count]``."""
         values = np.zeros(count, np.int32)
-        self._library.ternforge_peek(self._core, address, count,
+        self._library.ternforge_peek(self._core, stream, address, count,
                                      values.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)))
         return values
 
@@ -243,10 +286,11 @@ class VerilatedCore:
         self._library.ternforge_saturations(self._core, counts)
         return dict(zip(SITES, counts, strict=True))
 
-    def ratio(self) -> tuple[int, int]:
-        """Mantissa and exponent of the last codes' ratio, which scales the logits."""
+    def ratio(self, stream: int = 0) -> tuple[int, int]:
+        """Mantissa and exponent of the ratio of a stream's last codes, which scales the logits."""
         mantissa, exponent = ctypes.c_int32(), ctypes.c_int32()
-        self._library.ternforge_ratio(self._core, ctypes.byref(mantissa), ctypes.byref(exponent))
+        self._library.ternforge_ratio(self._core, stream, ctypes.byref(mantissa),
+                                      ctypes.byref(exponent))
         return mantissa.value, exponent.value
 
     def wave(self, path: Path, first: int, last: int):

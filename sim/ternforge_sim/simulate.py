@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -16,8 +16,9 @@ from ternforge_model.program import Program
 from ternforge_model.sampling import sample
 
 from .compare import Divergence, Outline, first_divergence
+from .feed import Feed, Pass, batch, prefill
 from .reference import Reference
-from .runner import MemoryModel, VerilatedCore
+from .runner import MemoryModel, Step, VerilatedCore
 
 __all__ = ["Progress", "Simulation", "Wave", "ideal_cycles", "simulate"]
 
@@ -38,9 +39,9 @@ class Wave:
 class Progress:
     """State after one token of the run."""
 
-    position: int  #: tokens fed so far
-    token: int | None  #: newly chosen token; None inside the prompt
-    cycles: int  #: cycles of this token
+    position: int  #: tokens fed so far, of all streams
+    token: int | None  #: newly chosen token of the first sequence; None inside its prompt
+    cycles: int  #: cycles of this pass over the weights
     cycles_per_second: float  #: of the simulator, so far
 
 
@@ -48,32 +49,40 @@ class Progress:
 class Simulation:
     """What a run gave."""
 
-    tokens: list[int] = field(default_factory=list)  #: chosen tokens, the prompt left out
-    checked_tokens: int = 0  #: steps compared write by write with the integer model
-    fed_tokens: int = 0  #: steps run, prompt included
-    cycles: int = 0  #: hardware cycles of all steps
+    #: chosen tokens of each sequence, the prompt left out
+    sequences: list[list[int]] = field(default_factory=list)
+    checked_tokens: int = 0  #: tokens compared write by write with the integer model
+    fed_tokens: int = 0  #: tokens run, prompts included
+    passes: int = 0  #: passes over the weights; of a single stream, one for each token
+    cycles: int = 0  #: hardware cycles of all passes
+    pass_cycles: list[int] = field(default_factory=list)  #: of each
     #: of these, by what they went to (:class:`~ternforge.core.sequencer.Cause`, in small letters)
     causes: Counter[str] = field(default_factory=Counter)
-    ideal_cycles: float = 0.0  #: weights of one token over weights per cycle
+    ideal_cycles: float = 0.0  #: weights of one pass over weights per cycle
     simulator_seconds: float = 0.0  #: time spent in the Verilated model
     saturations: dict[str, int] = field(default_factory=dict)  #: by site, from the hardware
     first_divergence: Divergence | None = None
     wave: tuple[int, int] | None = None  #: cycles that were recorded
 
     @property
+    def tokens(self) -> list[int]:
+        """Chosen tokens of the first sequence."""
+        return self.sequences[0]
+
+    @property
     def bit_exact(self) -> bool:
-        """Every step was checked, and none differed."""
+        """Every token was checked, and none differed."""
         return self.first_divergence is None and self.checked_tokens == self.fed_tokens > 0
 
     @property
     def cycles_per_token(self) -> float:
-        """Mean over all steps."""
+        """Mean over all tokens, those of all streams."""
         return self.cycles / max(1, self.fed_tokens)
 
     @property
     def weight_stream_share(self) -> float:
         """Ideal cycles over cycles: 1 would be a core that never waits."""
-        return self.ideal_cycles / self.cycles_per_token if self.cycles else 0.0
+        return self.ideal_cycles * self.passes / self.cycles if self.cycles else 0.0
 
     @property
     def simulator_cycles_per_second(self) -> float:
@@ -83,7 +92,7 @@ class Simulation:
 
 def ideal_cycles(ternary_weights: int, core: CoreConfig) -> float:
     """Cycles of a token if nothing but the weights took time: weights / (5 * lanes)."""
-    return ternary_weights / core.tile
+    return ternary_weights / (core.tile * core.cores)
 
 
 def _logits_address(image: PacketSource) -> int:
@@ -102,15 +111,66 @@ def _start_wave(hardware: VerilatedCore, wave: Wave) -> tuple[int, int]:
     return first, last
 
 
-def simulate(library: Path, core: CoreConfig, image: PacketSource, prompt: Sequence[int],
-             count: int, *, temperature: float = 0.0, seed: int = 0, check: bool = True,
+class _Run:
+    """Passes of one simulation, each compared with the integer model."""
+
+    def __init__(self, hardware: VerilatedCore, image: PacketSource, run: Simulation,
+                 models: list[Reference], outline: Outline, limit: int):
+        self.hardware, self.image, self.run = hardware, image, run
+        self.models, self.outline, self.limit = models, outline, limit
+        self.positions = [0] * hardware.config.streams  # tokens of each sequence so far
+
+    def take(self, now: Pass) -> Step:
+        """Run a pass, and note the first difference if there is one."""
+        run, started = self.run, time.perf_counter()
+        step = self.hardware.step_all(now.tokens, reset=now.reset, chain=now.chain, head=now.head,
+                                      trace=bool(self.models), max_cycles=self.limit)
+        run.simulator_seconds += time.perf_counter() - started
+        run.cycles += step.cycles
+        run.pass_cycles.append(step.cycles)
+        run.passes += 1
+        run.causes.update({cause.name.lower(): int(count) for cause, count
+                           in zip(Cause, step.activity.sum(0), strict=True)})
+        run.fed_tokens += sum(token is not None for token in now.tokens)
+        if self.models:
+            self._compare(now, step)
+        return step
+
+    def _compare(self, now: Pass, step: Step) -> None:
+        streams = len(now.tokens)
+        for stream, token in enumerate(now.tokens):
+            if token is None:
+                continue
+            sequence = now.sequences[stream]
+            position = self.positions[sequence]
+            self.positions[sequence] += 1
+            writes, wanted = self.models[sequence].step(token)
+            if not now.head:
+                writes = self.outline.without_head(writes)
+            found = first_divergence(self.outline, writes,
+                                     self.outline.of_stream(step.events, stream, streams), position)
+            result = step.tokens and step.tokens[stream]
+            if found is None and (step.tokens is None or (now.head and result != wanted)):
+                found = Divergence(
+                    position=position, layer=None, packet=len(self.outline.entries), op="argmax",
+                    tensor="token", memory="result", element=0, address=None, actual_address=None,
+                    expected=wanted, actual=result, cycle=self.hardware.cycle)
+            if found is not None:
+                self.run.first_divergence = replace(found, stream=stream if streams > 1 else None)
+                return
+            self.run.checked_tokens += 1
+
+
+def simulate(library: Path, core: CoreConfig, image: PacketSource,
+             prompt: Sequence[int] | Sequence[Sequence[int]], count: int, *,
+             temperature: float = 0.0, seed: int = 0, check: bool = True,
              reference: Program | None = None, memory: MemoryModel | None = None,
              on_token: Callable[[Progress], object] | None = None,
              wave: Wave | None = None) -> Simulation:
     """Feed ``prompt`` and generate ``count`` tokens on the hardware.
 
-    Every step's writes (vectors, states, codes: address and value) and its result are compared with
-    the integer model, which is fed the same tokens; the run ends at the first difference.
+    Every token's writes (vectors, states, codes: address and value) and its result are compared
+    with the integer model, which is fed the same tokens; the run ends at the first difference.
 
     Parameters
     ----------
@@ -118,10 +178,13 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource, prompt: Seque
         From :func:`ternforge_sim.runner.build_simulator` for ``core``.
     image : Image
         Model to run; refused if it is for another core.
-    prompt : sequence of int
-        At least one token.
+    prompt : sequence of int, or sequences
+        At least one token. On a core with several streams, one prompt goes through all of them,
+        several at a time (:func:`.feed.prefill`); of several prompts, each is a sequence in a
+        stream of its own (:func:`.feed.batch`).
     temperature, seed
-        As in :func:`ternforge_model.sampling.sample`; the hardware's own accumulators are sampled.
+        As in :func:`ternforge_model.sampling.sample`; the hardware's own accumulators are sampled,
+        with ``seed + k`` for sequence k.
     check : bool
         False only runs the hardware.
     reference : Program, optional
@@ -129,76 +192,80 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource, prompt: Seque
     memory : MemoryModel, optional
         How an image memory off the chip answers.
     on_token : callable, optional
-        Called after each step.
+        Called after each pass.
     wave : Wave, optional
         Record these clock cycles; the library must have been built with waveforms.
 
     Raises
     ------
     ValueError
-        For an empty prompt, an image that the core cannot run, or a ``memory`` that it has not.
+        For an empty prompt, more prompts than streams, an image that the core cannot run, or a
+        ``memory`` that it has not.
     ToolError
         If the core never ends a token, and is not checked.
     """
-    if not prompt:
+    prompts = [[token] if isinstance(token, int) else list(token) for token in prompt]
+    several = not (prompt and isinstance(prompt[0], int))
+    if not several:
+        prompts = [[token for one in prompts for token in one]]
+    if not prompts or not all(prompts):
         raise ValueError("prompt must hold at least one token")
+    if len(prompts) > core.streams:
+        raise ValueError(f"a core with {core.streams} streams takes as many prompts, not "
+                         f"{len(prompts)}")
     image.check_core(core)
     outline = Outline.of(image)
-    model = Reference(image, outline, reference) if check else None
+    models: list[Reference] = []
+    for _ in prompts if check else ():
+        models.append(Reference(image, outline, models[0].program if models else reference))
     hardware = VerilatedCore(library, core, memory)
-    run = Simulation(ideal_cycles=ideal_cycles(outline.ternary_weights, core))
+    run = Simulation(ideal_cycles=ideal_cycles(outline.ternary_weights, core),
+                     sequences=[[] for _ in prompts])
     logits = _logits_address(image) if temperature else 0
-    rng = Random(seed)
-    limit = 20 * len(image.memory()) + 100_000
+    rngs = [Random(seed + k) for k in range(len(prompts))]
+    limit = (20 + core.streams) * len(image.memory()) + 100_000
     if memory is not None:
-        limit = round(limit * memory.cycles_per_beat) + 4 * memory.latency
+        limit = round(limit * memory.cycles_per_beat) + 4 * memory.latency * core.streams
+
+    def choose(step: Step, stream: int, sequence: int) -> int:
+        assert step.tokens is not None
+        if not temperature:
+            return step.tokens[stream]
+        acc = hardware.peek(logits, image.vocab_size, stream)
+        return sample(acc, Ratio(*hardware.ratio(stream)), image.metadata["logit_scale"],
+                      temperature, rngs[sequence])
+
+    feed: Feed = (prefill(prompts[0], count, core.streams) if core.streams > 1 and not several
+                  else batch(prompts, count, core.streams))
+    passes = _Run(hardware, image, run, models, outline, limit)
     try:
         if wave is not None and wave.first is not None:
             run.wave = _start_wave(hardware, wave)
         hardware.load(image.memory())
         if wave is not None and wave.first is None:
             run.wave = _start_wave(hardware, wave)
-        token = prompt[0]
-        steps = len(prompt) + max(0, count) - 1
-        for position in range(steps):
-            started = time.perf_counter()
-            step = hardware.step(token, reset=position == 0, trace=check, max_cycles=limit)
-            run.simulator_seconds += time.perf_counter() - started
-            run.cycles += step.cycles
-            run.causes.update({cause.name.lower(): int(count) for cause, count
-                               in zip(Cause, step.activity.sum(0), strict=True)})
-            run.fed_tokens += 1
-            if model is not None:
-                writes, wanted = model.step(token)
-                run.first_divergence = first_divergence(outline, writes, step.events, position)
-                if run.first_divergence is None and step.token != wanted:
-                    run.first_divergence = Divergence(
-                        position=position, layer=None, packet=len(outline.entries), op="argmax",
-                        tensor="token", memory="result", element=0, address=None,
-                        actual_address=None, expected=wanted, actual=step.token,
-                        cycle=hardware.cycle)
-                if run.first_divergence is not None:
-                    break
-                run.checked_tokens += 1
-            if run.wave is not None and hardware.cycle > run.wave[1]:
+        now = next(feed, None)
+        while now is not None:
+            step = passes.take(now)
+            if run.first_divergence or (run.wave is not None and hardware.cycle > run.wave[1]):
                 break
-            if step.token is None:
-                raise ToolError(f"the core gave no result for token {position} in {limit} cycles: "
-                                "compare it with the integer model to see where it stopped")
-            chosen = None
-            if position + 1 < len(prompt):
-                token = prompt[position + 1]
-            else:
-                chosen = step.token
-                if temperature:
-                    acc = hardware.peek(logits, image.vocab_size)
-                    chosen = sample(acc, Ratio(*hardware.ratio()), image.metadata["logit_scale"],
-                                    temperature, rng)
-                run.tokens.append(chosen)
-                token = chosen
+            if step.tokens is None:
+                raise ToolError(f"the core gave no result for token {run.passes - 1} in {limit} "
+                                "cycles: compare it with the integer model to see where it stopped")
+            chosen = [choose(step, stream, now.sequences[stream]) if wanted else None
+                      for stream, wanted in enumerate(now.chooses)]
+            for stream, token in enumerate(chosen):
+                if token is not None:
+                    run.sequences[now.sequences[stream]].append(token)
             if on_token is not None:
-                on_token(Progress(position + 1, chosen, step.cycles,
+                first = [token for token, sequence in zip(chosen, now.sequences, strict=True)
+                         if sequence == 0 and token is not None]
+                on_token(Progress(run.fed_tokens, first[0] if first else None, step.cycles,
                                   run.simulator_cycles_per_second))
+            try:
+                now = feed.send(chosen)
+            except StopIteration:
+                now = None
         run.saturations = hardware.saturations()
     finally:
         hardware.close()

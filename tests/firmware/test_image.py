@@ -128,7 +128,7 @@ def test_a_foreign_file_is_refused(raw):
 
 
 def test_a_newer_file_is_refused(image, monkeypatch):
-    monkeypatch.setattr(container, "FORMAT_VERSION", 3)
+    monkeypatch.setattr(container, "FORMAT_VERSION", container.FORMAT_VERSION + 1)
     raw = image.to_bytes()
     monkeypatch.undo()
     with pytest.raises(ImageError) as error:

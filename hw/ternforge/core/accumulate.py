@@ -20,8 +20,8 @@ class Accumulator(wiring.Component):
     Parameters
     ----------
     config : :class:`~ternforge.config.CoreConfig`
-        ``max_rows`` and the widths count. With ``tree_levels`` of at most 2, as a fast clock
-        needs, the accumulator read gets a register of its own.
+        ``max_rows``, of which each core has its share, and the widths count. With ``tree_levels``
+        of at most 2, as a fast clock needs, the accumulator read gets a register of its own.
 
     Attributes
     ----------
@@ -59,14 +59,14 @@ class Accumulator(wiring.Component):
         m = Module()
         config = self.config
         # A read that collides with a write is never used: spare the logic that would order them.
-        m.submodules.ram = ram = memory.Memory(shape=signed(config.acc_bits),
-                                               depth=config.max_rows, init=[],
+        most = config.max_rows // config.cores
+        m.submodules.ram = ram = memory.Memory(shape=signed(config.acc_bits), depth=most, init=[],
                                                attrs={"no_rw_check": 1})
         read = ram.read_port()
         write = ram.write_port()
 
         def row(name: str, advance: Value, end: Value) -> Signal:
-            count = Signal(range(config.max_rows), name=name)
+            count = Signal(range(most), name=name)
             with m.If(advance):
                 m.d.sync += count.eq(Mux(end, 0, count + 1))
             return count

@@ -4,7 +4,10 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["TritDecoder"]
+from ..config import CoreConfig
+from ..trits import TRITS_PER_BYTE
+
+__all__ = ["BeatDecoder", "TritDecoder"]
 
 
 class TritDecoder(wiring.Component):
@@ -71,4 +74,39 @@ class TritDecoder(wiring.Component):
             signs[4].eq(Mux(escape, single[1], b[7])),
             self.sign.eq(signs & self.nonzero if self.masked else signs),
         ]
+        return m
+
+
+class BeatDecoder(wiring.Component):
+    """Unpack a whole beat, once for all lanes that share it. Combinational.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        Beat width.
+
+    Members
+    -------
+    beat : :py:`In(config.beat_bits)`
+        Packed weights.
+    pairs : :py:`Out(2 * 5 * config.lanes)`
+        Two bits a trit, the first trit lowest: zero (even bit) and sign, which is undefined there.
+    """
+
+    beat: Signal
+    pairs: Signal
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__({"beat": In(config.beat_bits),
+                          "pairs": Out(2 * TRITS_PER_BYTE * config.lanes)})
+
+    def elaborate(self, platform):
+        m = Module()
+        for lane in range(self.config.lanes):
+            m.submodules[f"decoder_{lane}"] = decoder = TritDecoder(masked=False)
+            m.d.comb += decoder.byte.eq(self.beat.word_select(lane, 8))
+            for k in range(TRITS_PER_BYTE):
+                m.d.comb += self.pairs.word_select(TRITS_PER_BYTE * lane + k, 2).eq(
+                    Cat(~decoder.nonzero[k], decoder.sign[k]))
         return m

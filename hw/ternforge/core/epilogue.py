@@ -63,6 +63,7 @@ class Epilogue(wiring.Component):
     cycle later from their argument on.
 
     Rows of a packet must come in the order 0, 1, 2, ...: addresses are counted, not carried along.
+    Where ``cores`` share a packet, its rows are groups of as many, and so are the addresses.
     Both read addresses stand at the next row that is due, from the cycle after ``start`` on.
 
     Operands must lie in their ranges: a bound in 0..32767, a forget gate in 1..32768, the operand
@@ -103,8 +104,11 @@ class Epilogue(wiring.Component):
     retired : :py:`Out(1)`
         Strobe in the cycle of a row's write; with LOGITS ``token`` counts the row a cycle later.
     token : :py:`Out(16)`
-        Row of the largest accumulator since the last ``start`` with LOGITS that was not
-        ``continued``; the first of equals. Rows of continued packets count on.
+        Only of a single core: row of the largest accumulator since the last ``start`` with LOGITS
+        that was not ``continued``; the first of equals. Rows of continued packets count on.
+    active : :py:`In(1)`
+        Only with ``streams``: the packets are for this sequence. Otherwise RECURRENCE leaves the
+        state as it was, and writes nothing. Held like ``header``.
     saturated : :py:`Out(StructLayout(rescale, gate, residual))`
         Strobes, at most one per row and site.
     """
@@ -124,6 +128,7 @@ class Epilogue(wiring.Component):
     state_write: data.View
     retired: Signal
     token: Signal
+    active: Signal
     saturated: data.View
 
     def __init__(self, config: CoreConfig):
@@ -135,9 +140,13 @@ class Epilogue(wiring.Component):
             "state_read_address": Out(config.state_address_bits),
             "state_read_data": In(signed(STATE_BITS)),
             "vector_write": Out(element_write()), "state_write": Out(state_write(config)),
-            "retired": Out(1), "token": Out(16),
+            "retired": Out(1), **({"token": Out(16)} if config.cores == 1 else {}),
+            **({"active": In(1)} if config.streams > 1 else {}),
             "saturated": Out(data.StructLayout({"rescale": 1, "gate": 1, "residual": 1})),
         })
+
+    #: Cycles from the stage that takes the operand, or the state, to the write.
+    finish_latency = _FINISH
 
     def combine_cycle(self, function: Function) -> int:
         """Cycle in which a row meets its operand, counted from its arrival."""
@@ -243,6 +252,10 @@ class Epilogue(wiring.Component):
             return value & when.replicate(len(value))
 
         vector, states = self.vector_read_data, self.state_read_data
+        forgets = ~(vector - 1)[:SIGMOID_FRACTION]  # -v is the complement of v - 1
+        stores = done & recurrence
+        if self.config.streams > 1:
+            forgets, stores = masked(forgets, self.active), stores & self.active
         base, added = Signal(signed(VECTOR_BITS)), Signal(signed(VECTOR_BITS))
         other = Signal(ACTIVATION_BITS)
         x = Signal(signed(ACTIVATION_BITS), reset_less=True)
@@ -262,8 +275,7 @@ class Epilogue(wiring.Component):
                      | half << (SIGMOID_FRACTION - 1)),
         ]
         m.d.sync += [
-            # -v is the complement of v - 1
-            x.eq(Mux(recurrence, ~(vector - 1)[:SIGMOID_FRACTION], other)),
+            x.eq(Mux(recurrence, forgets, other)),
             kept.eq(masked(vector[:STATE_BITS], bound) | masked(states, state)),
             difference.eq(base + added + (bound | state)),
         ]
@@ -296,24 +308,30 @@ class Epilogue(wiring.Component):
         m.d.comb += [round_.value.eq(total), round_.shift.eq(shift)]
 
         # Write.
-        m.submodules.argmax = argmax = Argmax(self.config.acc_bits)
+        if self.config.cores == 1:
+            m.submodules.argmax = argmax = Argmax(self.config.acc_bits)
         m.d.comb += [
             self.retired.eq(done),
             self.saturated.gate.eq(done & gate & round_.saturated),
             self.saturated.residual.eq(done & residual & round_.saturated),
             self.vector_write.data.eq(round_.result), self.state_write.data.eq(round_.result),
             self.vector_write.enable.eq(done & to_vector),
-            self.state_write.enable.eq(done & recurrence),
-            argmax.clear.eq(self.start & is_one(Function.LOGITS) & ~header.continued),
-            argmax.valid.eq(done & logits), argmax.value.eq(round_.result),
-            self.token.eq(argmax.token),
+            self.state_write.enable.eq(stores),
         ]
+        if self.config.cores == 1:
+            m.d.comb += [
+                argmax.clear.eq(self.start & is_one(Function.LOGITS) & ~header.continued),
+                argmax.valid.eq(done & logits), argmax.value.eq(round_.result),
+                self.token.eq(argmax.token),
+            ]
 
         # Addresses.
-        def counter(name: str, size: int, first: Value, advance: Value) -> Signal:
-            row = Signal((size - 1).bit_length(), name=name)
-            m.d.sync += row.eq(Mux(self.start, first, row + advance))
-            return row
+        skipped = (self.config.cores - 1).bit_length()
+
+        def counter(name: str, size: int, first: Value, advance: Value) -> Value:
+            row = Signal((size - 1).bit_length() - skipped, name=name)
+            m.d.sync += row.eq(Mux(self.start, first[skipped:], row + advance))
+            return row if not skipped else Cat(C(0, skipped), row)
 
         depth = max(self.config.vector_depth, self.config.state_depth)
         state_address = Cat(header.state, header.state_high)

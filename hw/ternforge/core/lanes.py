@@ -15,7 +15,7 @@ __all__ = ["DotProduct"]
 
 
 class DotProduct(wiring.Component):
-    """Sum of ``5 * lanes`` products of a packed ternary weight and an int8 code.
+    """Sum of ``5 * row_lanes`` products of a packed ternary weight and an int8 code.
 
     What all kinds of lanes have in common: ports, decoders, the tags' way. A kind
     (:mod:`ternforge.lanes`) chooses and adds the terms. The sum is exact for codes from -127 to
@@ -24,10 +24,10 @@ class DotProduct(wiring.Component):
     Parameters
     ----------
     config : :class:`~ternforge.config.CoreConfig`
-        ``lanes`` and ``tree_levels`` count.
+        ``lanes``, ``cores``, ``streams`` and ``tree_levels`` count.
     packed : bool
         Weights are five to a byte. Otherwise they are pairs of bits (zero, sign; the former in the
-        even bit), which no core uses: lanes without decoders, to measure them.
+        even bit), as :class:`~ternforge.core.decoder.BeatDecoder` makes them once for all streams.
 
     Attributes
     ----------
@@ -52,8 +52,9 @@ class DotProduct(wiring.Component):
 
     @staticmethod
     def beat_layout(config: CoreConfig) -> data.StructLayout:
-        """Weights with their tag: is it the matrix's first tile, its last, the tile's last row?"""
-        return data.StructLayout({"data": config.beat_bits, "first": 1, "last": 1, "end": 1})
+        """Weights of one row with their tag: first tile of the matrix, last, last of its rows?"""
+        bits = 2 * config.tile if config.decodes_ahead else 8 * config.row_lanes
+        return data.StructLayout({"data": bits, "first": 1, "last": 1, "end": 1})
 
     @staticmethod
     def sum_layout(config: CoreConfig) -> data.StructLayout:
@@ -63,7 +64,8 @@ class DotProduct(wiring.Component):
     def __init__(self, config: CoreConfig, *, packed: bool = True):
         if not isinstance(config, CoreConfig):
             raise TypeError(f"DotProduct config must be a CoreConfig, not {config!r}")
-        self.config, self.packed = config, packed
+        self.packed = packed = packed and not config.decodes_ahead
+        self.config = config
         beat = self.beat_layout(config)
         if not packed:
             beat = data.StructLayout({**beat.members, "data": 2 * config.tile})
@@ -106,7 +108,7 @@ class DotProduct(wiring.Component):
             for k in range(self.config.tile):
                 yield ~self.i.p.data[2 * k], self.i.p.data[2 * k + 1]
             return
-        for lane in range(self.config.lanes):
+        for lane in range(self.config.row_lanes):
             m.submodules[f"decoder_{lane}"] = decoder = TritDecoder(masked=False)
             m.d.comb += decoder.byte.eq(self.i.p.data.word_select(lane, 8))
             for k in range(TRITS_PER_BYTE):

@@ -1,5 +1,7 @@
 """Turns a vector into int8 codes, loads constants, and rescales rows with the same multiplier."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -9,6 +11,7 @@ from ternforge.core.largest import Largest
 from ternforge.core.multiply import Multiplier, RoundShift
 from ternforge.core.scalar import RATIO, ScalarUnit
 from ternforge.core.scale import SCALE
+from ternforge.core.several import parts, several
 from ternforge.isa import HEADERS, Opcode, SumOf
 from ternforge.numerics import ACTIVATION_BITS, CONSTANT_BITS, SCALE_BITS, VECTOR_BITS
 
@@ -32,8 +35,8 @@ class Quantiser(wiring.Component):
     is to write.
 
     All three send their elements through the same multipliers and shifters. While no packet is
-    under way, those of element 0 rescale accumulators: ``rescaled`` is
-    ``saturate(rnd(acc * scale.mantissa, scale.shift), 24)``, or ``acc``, one per cycle,
+    under way, the first of these rescale the accumulators of the ``cores``: ``rescaled`` is
+    ``saturate(rnd(acc * scale.mantissa, scale.shift), 24)``, or ``acc``, one per cycle and core,
     ``rescale_latency`` cycles after it.
 
     Parameters
@@ -77,16 +80,16 @@ class Quantiser(wiring.Component):
         Low from the cycle after such a packet's ``start`` until its ratio stands.
     saturated : :py:`Out(StructLayout(product, square))`
         How many elements were clipped in this cycle, at either site.
-    acc : :py:`In(signed(config.acc_bits))`
-        Accumulator to rescale; not while ``busy``.
+    acc : :py:`In(several(signed(config.acc_bits), config.cores))`
+        Accumulators to rescale; not while ``busy``.
     scaled : :py:`In(1)`
         Multiply; held while rows are under way and from two cycles before, as is ``scale``.
     scale : :py:`In(SCALE)`
         Multiplier of the rows.
-    rescaled : :py:`Out(signed(24))`
-        Rescaled accumulator.
-    rescaled_saturated : :py:`Out(1)`
-        It was clipped.
+    rescaled : :py:`Out(several(signed(24), config.cores))`
+        Rescaled accumulators.
+    rescaled_saturated : :py:`Out(config.cores)`
+        Which of them were clipped.
     """
 
     rescale_latency = 6
@@ -105,10 +108,10 @@ class Quantiser(wiring.Component):
     ratio: data.View
     ratio_valid: Signal
     saturated: data.View
-    acc: Signal
+    acc: Any  # signed(config.acc_bits), or an array of them
     scaled: Signal
     scale: data.View
-    rescaled: Signal
+    rescaled: Any  # signed(24), or an array of them
     rescaled_saturated: Signal
 
     def __init__(self, config: CoreConfig):
@@ -137,11 +140,11 @@ class Quantiser(wiring.Component):
             "ratio": Out(RATIO),
             "ratio_valid": Out(1),
             "saturated": Out(data.StructLayout({"product": count, "square": count})),
-            "acc": In(signed(config.acc_bits)),
+            "acc": In(several(signed(config.acc_bits), config.cores)),
             "scaled": In(1),
             "scale": In(SCALE),
-            "rescaled": Out(signed(VECTOR_BITS)),
-            "rescaled_saturated": Out(1),
+            "rescaled": Out(several(signed(VECTOR_BITS), config.cores)),
+            "rescaled_saturated": Out(config.cores),
         })
 
     @property
@@ -205,7 +208,7 @@ class Quantiser(wiring.Component):
             m.submodules[f"multiplier_{index}"] = multiplier
             m.submodules[f"shifter_{index}"] = shifter
             chosen = self.constants.payload[index] & weigh.replicate(CONSTANT_BITS)
-            if index == 0:
+            if index < self.config.cores:
                 chosen = (chosen | self.scale.mantissa & (rescale & self.scaled).replicate(
                     SCALE_BITS) | (rescale & ~self.scaled))
             m.d.sync += weight.eq(chosen | second << (CONSTANT_BITS - 2))
@@ -217,11 +220,15 @@ class Quantiser(wiring.Component):
                 self.vector_write.data[index].eq(shifter.result),
                 largest.i[index].eq(shifter.result),
             ]
+        cores = self.config.cores
         with m.If(rescale):
-            m.d.comb += multipliers[0].a.eq(self.acc)
+            m.d.comb += [multiplier.a.eq(acc) for multiplier, acc
+                         in zip(multipliers, parts(self.acc, cores), strict=False)]
         assert multipliers[0].latency + shifters[0].latency == self.rescale_latency
-        m.d.comb += [self.rescaled.eq(shifters[0].result),
-                     self.rescaled_saturated.eq(shifters[0].saturated)]
+        m.d.comb += [rescaled.eq(shifter.result) for rescaled, shifter
+                     in zip(parts(self.rescaled, cores), shifters, strict=False)]
+        m.d.comb += self.rescaled_saturated.eq(
+            Cat(shifter.saturated for shifter in shifters[:cores]))
         product_valid = valid[6] & ~second
         m.d.comb += [
             self.vector_write.enable.eq(product_valid & (header.codes | loading)),

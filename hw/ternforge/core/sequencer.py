@@ -5,10 +5,11 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import CoreConfig
-from ..isa import HEADER_BITS, HEADERS, Opcode, gather
+from ..isa import HEADER_BITS, HEADERS, Function, Opcode, gather
+from .decoder import BeatDecoder
 from .lanes import DotProduct
 
-__all__ = ["Cause", "Sequencer"]
+__all__ = ["Cause", "Sequencer", "weights_layout"]
 
 
 class Cause(enum.Enum, shape=3):
@@ -22,6 +23,12 @@ class Cause(enum.Enum, shape=3):
     TILE = 5  #: the codes of the next tile do not stand yet
     VECTOR = 6  #: the quantiser is at work, and has no use for a beat
     DRAIN = 7  #: the last rows of a matrix are on their way to memory
+
+
+def weights_layout(config: CoreConfig) -> data.StructLayout:
+    """A beat as the lanes take it: that of :class:`DotProduct`, with the weights of all cores."""
+    row = DotProduct.beat_layout(config)
+    return data.StructLayout({**row.members, "data": row["data"].width * config.cores})
 
 
 class Sequencer(wiring.Component):
@@ -57,8 +64,8 @@ class Sequencer(wiring.Component):
         Strobes; LOAD and QUANTISE both start the quantiser.
     constants : :py:`Out(stream.Signature(config.beat_bits))`
         Beats of LOAD and QUANTISE payloads.
-    weights : :py:`Out` flow of :class:`DotProduct`
-        Beats of MATVEC payloads with their row and tile marks.
+    weights : :py:`Out(stream.Signature(weights_layout(config), always_ready=True))`
+        Beats of MATVEC payloads with their row and tile marks; decoded where streams share them.
     quantise_busy, quantise_streaming, ratio_valid, scale_valid, tile_ready : :py:`In(1)`
         State of the units.
     tile_following : :py:`In(1)`
@@ -67,6 +74,8 @@ class Sequencer(wiring.Component):
         Strobe: the stationary codes are needed for the last time.
     retired : :py:`In(1)`
         Strobe: a row has left the epilogue.
+    head : :py:`In(1)`
+        Only with ``streams``: the logits are wanted. Otherwise the token ends ahead of them.
     cause : :py:`Out(Cause)`
         What this cycle goes to; for simulation.
     """
@@ -90,6 +99,7 @@ class Sequencer(wiring.Component):
     tile_following: Signal
     tile_release: Signal
     retired: Signal
+    head: Signal
 
     def __init__(self, config: CoreConfig, *, causes: bool = False):
         self.config, self.causes = config, causes
@@ -99,10 +109,11 @@ class Sequencer(wiring.Component):
             "matvec": Out(1), "quantise_start": Out(1), "matvec_start": Out(1),
             "scale_start": Out(1),
             "constants": Out(stream.Signature(config.beat_bits)),
-            "weights": Out(stream.Signature(DotProduct.beat_layout(config), always_ready=True)),
+            "weights": Out(stream.Signature(weights_layout(config), always_ready=True)),
             "quantise_busy": In(1), "quantise_streaming": In(1), "ratio_valid": In(1),
             "scale_valid": In(1), "tile_ready": In(1), "tile_release": Out(1), "retired": In(1),
             **({"tile_following": In(1)} if config.tile_registers > 1 else {}),
+            **({"head": In(1)} if config.streams > 1 else {}),
             **({"cause": Out(Cause)} if causes else {}),
         })
 
@@ -116,17 +127,23 @@ class Sequencer(wiring.Component):
         packet = Signal(16)
         tiles, rows = Signal(8), Signal(16)  # tiles to come, this one included; rows of this tile
         first_tile, last_tile, last_row = Signal(), Signal(), Signal()
-        flight = Signal(6)  # rows between here and the epilogue's end, in fewer stages than that
+        # rows between here and the epilogue's end, in fewer stages than that
+        flight = Signal(6 if config.streams == 1 else 6 + (config.streams - 1).bit_length())
         scaled = Signal()
         permitted = Signal()  # quantiser and scale are through: the last tile may begin
         issue, leaves = Signal(), Signal()
         m.d.comb += [self.header.eq(header), self.packet.eq(packet),
                      self.constants.payload.eq(self.i.payload)]
         # What goes to the lanes, in one cycle; wide beats have a register on their way.
-        beat = Signal(DotProduct.beat_layout(config), reset_less=True)
+        weights = self.i.payload
+        if config.decodes_ahead:
+            m.submodules.decoder = decoder = BeatDecoder(config)
+            m.d.comb += decoder.beat.eq(weights)
+            weights = decoder.pairs
+        beat = Signal(weights_layout(config), reset_less=True)
         domain = m.d.sync if config.registers_beats else m.d.comb
         domain += [self.tile_release.eq(issue & last_row), self.weights.valid.eq(issue),
-                   beat.data.eq(self.i.payload), beat.first.eq(first_tile),
+                   beat.data.eq(weights), beat.first.eq(first_tile),
                    beat.last.eq(last_tile), beat.end.eq(last_row)]
         m.d.comb += self.weights.payload.eq(beat)
         m.d.comb += leaves.eq(issue & last_tile)
@@ -135,6 +152,9 @@ class Sequencer(wiring.Component):
         with m.If(leaves ^ self.retired):
             m.d.sync += flight.eq(Mux(leaves, flight + 1, flight - 1))
 
+        skips: Value = C(0)
+        if config.streams > 1:
+            skips = ~self.head & (opcode == Opcode.MATVEC) & (matvec.function == Function.LOGITS)
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 with m.If(self.run):
@@ -161,6 +181,13 @@ class Sequencer(wiring.Component):
                         m.d.comb += self.matvec_start.eq(1)
                         m.d.sync += [scaled.eq(0), permitted.eq(0)]
                         m.next = "ROWS"
+                        if config.streams > 1:
+                            with m.If(skips):  # once the codes are out, though nobody wants them
+                                m.d.comb += [self.matvec_start.eq(0),
+                                             self.done.eq(~self.quantise_busy)]
+                                m.next = "DISPATCH"
+                                with m.If(~self.quantise_busy):
+                                    m.next = "IDLE"
                     with m.Default():
                         m.d.comb += self.done.eq(1)
                         m.next = "IDLE"
@@ -208,7 +235,7 @@ class Sequencer(wiring.Component):
                 return Mux(self.i.valid, cause, Cause.MEMORY)
 
             chosen("HEADER", taken_as(Cause.HEADER))
-            chosen("DISPATCH", Mux(self.quantise_busy & ((opcode == Opcode.LOAD) |
+            chosen("DISPATCH", Mux(self.quantise_busy & ((opcode == Opcode.LOAD) | skips |
                                                          (opcode == Opcode.QUANTISE)),
                                    Cause.VECTOR, Cause.HEADER))
             chosen("QUANTISE", Mux(self.constants.ready, taken_as(Cause.CONSTANTS), Cause.VECTOR))

@@ -74,8 +74,8 @@ class TileBuffer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        bits = 8 * config.lanes  # of a word
-        groups = config.lanes // config.elements  # writes to a word
+        bits = 8 * config.row_lanes  # of a word
+        groups = config.row_lanes // config.elements  # writes to a word
         words = TRITS_PER_BYTE  # to a tile
         depth = config.max_tiles * words
         # A read that collides with a write is never used: spare the logic that would order them.

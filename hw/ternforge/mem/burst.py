@@ -12,6 +12,7 @@ from .fetch import token_side
 from .linear import linear_read
 from .queue import BlockQueue
 from .slice import through_slice
+from .turns import Turns
 
 __all__ = ["BurstFetch"]
 
@@ -81,10 +82,12 @@ class BurstFetch(wiring.Component):
         directory = Signal(DIRECTORY, reset_less=True)
         taken = Signal(range(head + 1))
         address = Signal(len(request.p.address), reset_less=True)
-        factor = Signal(len(self.token), reset_less=True)  # bits of the token still to be looked at
+        factor = Signal(16, reset_less=True)  # bits of the token still to be looked at
         multiple = Signal(len(address), reset_less=True)  # the stride, doubled for each bit before
         passing = Signal()  # what comes out of the queue is part of the stream
         drop = Signal()  # or is not needed there
+        streams = self.config.streams
+        turns = Turns(m, self.token, streams, factor)
         with m.FSM():
             def end_on_stop():
                 with m.If(self.stop):
@@ -92,7 +95,8 @@ class BurstFetch(wiring.Component):
 
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
-                m.d.sync += [factor.eq(self.token), taken.eq(0)]
+                m.d.sync += taken.eq(0)
+                turns.begin()
                 with m.If(self.start):
                     ask(C(0), C(2 * head))
                     m.next = "DIRECTORY"
@@ -111,6 +115,11 @@ class BurstFetch(wiring.Component):
                 with m.Else():
                     m.d.sync += passing.eq(1)
                     m.next = "MULTIPLY"
+                    if streams > 1:
+                        turns.next()
+                        with m.If(turns.more):
+                            m.d.sync += passing.eq(0)
+                            m.next = "CHECK"
                 end_on_stop()
             with m.State("MULTIPLY"):  # address + token * stride, a bit of the token per cycle
                 m.d.sync += [address.eq(address + Mux(factor[0], multiple, 0)),
@@ -123,7 +132,18 @@ class BurstFetch(wiring.Component):
                 with m.If(request.ready):
                     ask(C(2 * head), directory.embedding - 2 * head)
                     m.next = "PROGRAM"
+                    if streams > 1:
+                        with m.If(turns.more):
+                            turns.next()
+                            ask(C(head), C(head))
+                            m.next = "HEADER"
                 end_on_stop()
+            if streams > 1:
+                with m.State("HEADER"):
+                    m.d.sync += [address.eq(directory.embedding), multiple.eq(directory.stride)]
+                    with m.If(request.ready):
+                        m.next = "MULTIPLY"
+                    end_on_stop()
             with m.State("PROGRAM"):
                 end_on_stop()
             with m.State("FAULT"):

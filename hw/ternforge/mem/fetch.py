@@ -5,9 +5,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import CoreConfig
+from ..core.several import several
 from ..isa import DIRECTORY, MAGIC, gather
 from .queue import BlockQueue
 from .slice import through_slice
+from .turns import Turns
 
 __all__ = ["Fetch", "token_side"]
 
@@ -17,7 +19,7 @@ def token_side(config: CoreConfig) -> dict[str, wiring.Member]:
 
     ``start`` : :py:`In(1)`
         Begin a token; only while ``idle``.
-    ``token`` : :py:`In(16)`
+    ``token`` : :py:`In(several(16, config.streams))`
         Taken with ``start``.
     ``stop`` : :py:`In(1)`
         End of the token.
@@ -26,17 +28,19 @@ def token_side(config: CoreConfig) -> dict[str, wiring.Member]:
     ``fault`` : :py:`Out(1)`
         No magic number in the directory, or ``token`` is not in the vocabulary. Ends with ``stop``.
     ``o`` : :py:`Out(stream.Signature(config.beat_bits))`
-        Header of the embedding rows, the row of ``token``, then the program.
+        Header of the embedding rows and the row of ``token``, for each stream in turn; then the
+        program.
     """
-    return {"start": In(1), "token": In(16), "stop": In(1), "idle": Out(1), "fault": Out(1),
-            "o": Out(stream.Signature(config.beat_bits))}
+    return {"start": In(1), "token": In(several(16, config.streams)), "stop": In(1),
+            "idle": Out(1), "fault": Out(1), "o": Out(stream.Signature(config.beat_bits))}
 
 
 class Fetch(wiring.Component):
     """Reads the image memory linearly and offers it as a stream.
 
     After ``start`` it reads the directory, then the header of the embedding rows, then the row of
-    ``token``, then the program from its first beat on, without end. ``stop`` drops what was read
+    ``token``, both again for each further stream, then the program from its first beat on, without
+    end. ``stop`` drops what was read
     ahead. One beat per cycle while ``o.ready`` is high, but for up to 18 cycles between header and
     row, one for each bit of the token; the first beat comes about
     ``2 * latency + header_beats + 4`` cycles after ``start``.
@@ -94,7 +98,7 @@ class Fetch(wiring.Component):
         # A row is not longer than the vector RAM.
         row_bits = (2 * self.config.vector_depth // self.config.lanes).bit_length()
         directory = Signal(DIRECTORY, reset_less=True)
-        factor = Signal(len(self.token), reset_less=True)  # bits of the token still to be looked at
+        factor = Signal(16, reset_less=True)  # bits of the token still to be looked at
         multiple = Signal(bits, reset_less=True)  # the stride, doubled for each bit that was
         remaining = Signal(range(max(head, 1 << row_bits)))
         taken = Signal(range(head + 1))
@@ -104,10 +108,13 @@ class Fetch(wiring.Component):
         with m.If(issue):
             m.d.sync += remaining.eq(remaining - 1)
 
+        streams = self.config.streams
+        turns = Turns(m, self.token, streams, factor)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
-                m.d.sync += [address.eq(0), factor.eq(self.token), taken.eq(0), remaining.eq(head)]
+                m.d.sync += [address.eq(0), taken.eq(0), remaining.eq(head)]
+                turns.begin()
                 with m.If(self.start):
                     m.next = "DIRECTORY"
             with m.State("DIRECTORY"):
@@ -120,6 +127,11 @@ class Fetch(wiring.Component):
             with m.State("CHECK"):
                 m.d.sync += [remaining.eq(head), passing.eq(1)]
                 m.next = "HEADER"
+                if streams > 1:
+                    turns.next()
+                    with m.If(turns.more):
+                        m.d.sync += passing.eq(0)
+                        m.next = "CHECK"
                 with m.If((directory.magic != MAGIC) | (factor >= directory.vocab_size)):
                     m.d.sync += passing.eq(0)
                     m.next = "FAULT"
@@ -143,6 +155,11 @@ class Fetch(wiring.Component):
                 with m.Elif(issue & (remaining == 1)):
                     m.d.sync += address.eq(2 * head)
                     m.next = "PROGRAM"
+                    if streams > 1:
+                        with m.If(turns.more):
+                            turns.next()
+                            m.d.sync += [address.eq(head), remaining.eq(head)]
+                            m.next = "HEADER"
             with m.State("PROGRAM"):
                 m.d.comb += issue.eq(available & ~self.stop)
                 with m.If(self.stop):
