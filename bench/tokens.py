@@ -55,6 +55,7 @@ WHOLE = {("370m", "ddr-n16"), ("tiny", "ddr-n16"), ("370m", "ddr-n64"), ("tiny",
 CASES = (
     *(Case(size, core) for core in ("ddr-n16", "ddr-n64") for size in SIZES),
     *(Case("370m", "ddr-n16", latency) for latency in (1, 100)),
+    *(Case(size, "hbm-c8", 100) for size in ("1.3b", "2.7b")),
 )
 
 

@@ -159,6 +159,9 @@ def allocate(program: Program, core: CoreConfig) -> Allocation:
         "max_rows": f"matrix {accumulators[0]!r} of several tiles",
         "max_fan_in": f"quantised vector {longest[0]!r}",
     }
+    if core.prefill_states:
+        needs["prefill_states"] = max(program.states.values(), default=0)
+        what["prefill_states"] = "the states of one of its layers"
     for name, need in needs.items():
         have = getattr(core, name)
         if need > have:

@@ -243,18 +243,22 @@ def token_cycles(packets: Iterable[PacketShape], core: CoreConfig, *,
     -------
     numpy.ndarray
         int64 ``[packets, causes]`` in the order of :class:`~ternforge.core.sequencer.Cause`, like
-        ``activity`` of a simulated step; the sum is the token's cycles.
+        ``activity`` of a simulated step, with an embedding row for each stream; the sum is the
+        pass's cycles.
     """
     machine, rows = _Machine(core), []
-    for number, shape in enumerate(packets):
+    embedding, *program = packets
+    for number, shape in enumerate([*[embedding] * core.streams, *program]):
         machine.cycles = [0] * len(Cause)
-        first = number == 0  # directory and header are read, then the row
-        if first and core.bank_beats:
+        row = number < core.streams
+        if number == 0 and core.bank_beats:  # directory and header are read, then the row
             machine.spend(Cause.MEMORY, 2 * machine.latencies.memory + 8)
-        elif first:
+        elif number == 0:
             machine.spend(Cause.MEMORY, latency + core.header_beats + 5)
+        elif row and not core.bank_beats:  # the next stream's header is asked for with the row
+            machine.spend(Cause.MEMORY, latency - machine.words(shape.count))
         machine.header()
-        if first and not core.bank_beats:
+        if row and not core.bank_beats:
             machine.spend(Cause.MEMORY, latency + _TOKEN_BITS // 2)
         if shape.op is Opcode.MATVEC:
             machine.matrix(shape)

@@ -23,7 +23,10 @@ class CoreConfig:
 
     lanes: int = 8  #: bytes of packed weights per beat; even; ``5 * lanes * streams`` MAC per cycle
     cores: int = 1  #: rows that share a beat (C), each its ``lanes / cores`` bytes; a power of two
-    streams: int = 1  #: sequences that share one weight read (B)
+    streams: int = 1  #: sequences, or tokens of a prompt, that share one weight read (B)
+    #: states that streams but the last keep, a power of two: those of a layer are enough where a
+    #: prompt goes through all streams, and decoding through the last; 0: ``state_depth``
+    prefill_states: int = 0
     #: elements per cycle of the quantiser (E); a power of two dividing lanes/2 and lanes/cores, and
     #: a multiple of ``cores``
     elements: int = 1
@@ -45,8 +48,14 @@ class CoreConfig:
                 continue
             if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"CoreConfig.{name} must be an integer, not {value!r}")
-            if value < (name not in ("single_port_beats", "bank_beats")):
+            if value < (name not in ("single_port_beats", "bank_beats", "prefill_states")):
                 raise ValueError(f"CoreConfig.{name} must be positive, not {value!r}")
+        if self.prefill_states & (self.prefill_states - 1):
+            raise ValueError("CoreConfig.prefill_states must be a power of two or 0, not "
+                             f"{self.prefill_states}")
+        if self.prefill_states and (self.streams == 1 or self.prefill_states % self.cores):
+            raise ValueError("CoreConfig.prefill_states must be 0 with a single stream, and a "
+                             f"multiple of cores={self.cores}, not {self.prefill_states}")
         if self.tile_registers > 2:
             raise ValueError(f"CoreConfig.tile_registers must be 1 or 2, not {self.tile_registers}")
         if self.lanes % 2:

@@ -1,6 +1,7 @@
 """Named core configurations: one for each device of the shipped models, two for released models."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ternforge.config import CoreConfig
 from ternforge.errors import unknown
@@ -28,6 +29,16 @@ PRESETS = {
                           max_rows=8192, max_fan_in=6912, memory_beats=(1 << 30) // 64,
                           bank_beats=0, tree_levels=1),
 }
+
+# A prompt of MMfreeLM-370M, twelve tokens at a time, through what an ECP5-85F has: two elements
+# take few multipliers, and all streams but the last keep the states of one layer.
+PRESETS["ddr-n16-prefill"] = replace(
+    PRESETS["ddr-n16"], streams=12, prefill_states=1024, elements=2, vector_depth=4096,
+    max_rows=1024)
+# MMfreeLM-1.3B and 2.7B where a beat is 256 bytes, as four pseudo-channels of HBM give it together
+PRESETS["hbm-c8"] = replace(
+    PRESETS["ddr-n64"], lanes=256, cores=8, elements=32, tile_registers=2,
+    memory_beats=(4 << 30) // 256)
 
 #: Core preset of each board.
 BOARDS = {"icebreaker": "up5k", "ulx3s-85f": "ecp5-85f"}

@@ -210,10 +210,15 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
         prompts = [[token for one in prompts for token in one]]
     if not prompts or not all(prompts):
         raise ValueError("prompt must hold at least one token")
-    if len(prompts) > core.streams:
-        raise ValueError(f"a core with {core.streams} streams takes as many prompts, not "
-                         f"{len(prompts)}")
+    most = 1 if core.prefill_states else core.streams
+    if len(prompts) > most:
+        raise ValueError(f"the core keeps the states of {most} sequences, so that it takes as many "
+                         f"prompts, not {len(prompts)}")
     image.check_core(core)
+    states = max((state["length"] for state in image.metadata["states"]), default=0)
+    if core.prefill_states and states > core.prefill_states:
+        raise ValueError(f"a layer of {image.model!r} has {states} states, more than the core's "
+                         f"prefill_states={core.prefill_states}")
     outline = Outline.of(image)
     models: list[Reference] = []
     for _ in prompts if check else ():
@@ -235,8 +240,9 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
         return sample(acc, Ratio(*hardware.ratio(stream)), image.metadata["logit_scale"],
                       temperature, rngs[sequence])
 
-    feed: Feed = (prefill(prompts[0], count, core.streams) if core.streams > 1 and not several
-                  else batch(prompts, count, core.streams))
+    together = core.streams > 1 and (not several or core.prefill_states > 0)
+    feed: Feed = (prefill(prompts[0], count, core.streams) if together else
+                  batch(prompts, count, core.streams))
     passes = _Run(hardware, image, run, models, outline, limit)
     try:
         if wave is not None and wave.first is not None:

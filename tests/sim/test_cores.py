@@ -1,8 +1,8 @@
 """Toy models of many shapes on cores of many shapes: every write of their tokens is the contract's.
 
 Short matrices on wide cores and long ones on narrow cores, quantisers of one and of four elements,
-one tile, whole tiles, many tiles, matrices in parts, the head's too; models whose inner norms
-differ, with embeddings of 16 bits, and without bounds of the forget gates.
+one tile, whole tiles, many tiles, matrices in parts, the head's too; rows shared by several cores;
+models whose inner norms differ, with embeddings of 16 bits, and without bounds of the forget gates.
 """
 
 from functools import cache
@@ -31,6 +31,12 @@ CORES = {
     "carry-chains": CoreConfig(lanes=8, elements=2, memory_beats=4096, max_fan_in=400,
                                tree_levels=1, lane="ecp5", **SIZE),
     "wide-four": CoreConfig(lanes=40, elements=4, memory_beats=4096, max_fan_in=800, **SIZE),
+    "two-cores": CoreConfig(lanes=16, cores=2, elements=4, memory_beats=4096, max_fan_in=400,
+                            **SIZE),
+    "four-cores": CoreConfig(lanes=64, cores=4, elements=16, tile_registers=2, tree_levels=1,
+                             memory_beats=4096, max_fan_in=400, **{**SIZE, "max_rows": 64}),
+    "eight-cores": CoreConfig(lanes=64, cores=8, elements=8, memory_beats=4096, max_fan_in=400,
+                              **SIZE),
 }
 
 #: Core, tiles of its shortest and of its longest matrix, model.
@@ -49,6 +55,9 @@ CASES: list[tuple[str, int, int, Any]] = [
     ("wide-four", 1, 1, {"d": 16, "m": 24, "inner_norms": True, "wide_embedding": True}),
     ("wide-four", 1, 2, {"d": 204, "m": 200, "layers": 1}),
     ("wide-four", 1, 4, {"d": 24, "m": 800}),
+    ("two-cores", 2, 10, {"d": 48, "m": 392, "layers": 1}),
+    ("four-cores", 1, 4, {"d": 64, "m": 256, "inner_norms": True, "vocab": 64}),
+    ("eight-cores", 2, 10, {"d": 72, "m": 392, "layers": 1, "vocab": 64}),
 ]
 
 PROMPT, STEPS = [3, 15, 0], 8

@@ -71,7 +71,9 @@ class Datapath:
         self.epilogues = [add("epilogue", Epilogue(config), core) for core in cores]
         self.epilogue = self.epilogues[0]  # for what is the same in all of them
         m.submodules["vector_ram" + stream] = self.vectors = VectorRam(config)
-        m.submodules["state_ram" + stream] = self.states = StateRam(config)
+        last = number == config.streams - 1
+        m.submodules["state_ram" + stream] = self.states = StateRam(
+            config, 0 if last else config.prefill_states)
         self.token_latency = 1
         if len(cores) > 1:
             m.submodules["argmax" + stream] = self.argmax = Argmax(config.acc_bits, len(cores))

@@ -24,6 +24,8 @@ class StateRam(wiring.Component):
     ----------
     config : :class:`CoreConfig`
         Depth.
+    depth : int
+        Instead of its ``state_depth``; addresses beyond it count from 0 again.
 
     Members
     -------
@@ -39,8 +41,8 @@ class StateRam(wiring.Component):
     read_data: Any  # signed(16), or an array of them
     write: data.View
 
-    def __init__(self, config: CoreConfig):
-        self.config = config
+    def __init__(self, config: CoreConfig, depth: int = 0):
+        self.config, self.depth = config, depth or config.state_depth
         super().__init__({
             "read_address": In(config.state_address_bits),
             "read_data": Out(several(signed(STATE_BITS), config.cores)),
@@ -53,7 +55,7 @@ class StateRam(wiring.Component):
         skipped = (cores - 1).bit_length()
         shape = signed(STATE_BITS) if cores == 1 else unsigned(STATE_BITS * cores)
         m.submodules.ram = ram = memory.Memory(shape=shape, init=[],
-                                               depth=self.config.state_depth // cores,
+                                               depth=self.depth // cores,
                                                attrs={"no_rw_check": 1})
         read, write = ram.read_port(), ram.write_port()
         state = Signal(shape, reset_less=True)
