@@ -18,6 +18,7 @@ from ternforge_model.sampling import sample
 from .compare import Divergence, Outline, first_divergence
 from .reference import Reference
 from .runner import MemoryModel, VerilatedCore
+from .saved import SavedRun, simulator_key
 
 __all__ = ["Progress", "Simulation", "Wave", "ideal_cycles", "simulate"]
 
@@ -106,7 +107,8 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource, prompt: Seque
              count: int, *, temperature: float = 0.0, seed: int = 0, check: bool = True,
              reference: Program | None = None, memory: MemoryModel | None = None,
              on_token: Callable[[Progress], object] | None = None,
-             wave: Wave | None = None) -> Simulation:
+             wave: Wave | None = None, restore: SavedRun | None = None,
+             save: Path | None = None) -> Simulation:
     """Feed ``prompt`` and generate ``count`` tokens on the hardware.
 
     Every step's writes (vectors, states, codes: address and value) and its result are compared with
@@ -132,35 +134,52 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource, prompt: Seque
         Called after each step.
     wave : Wave, optional
         Record these clock cycles; the library must have been built with waveforms.
+    restore : SavedRun, optional
+        Go on after this run, with its sampling and its memory: ``prompt`` must be empty, and
+        ``temperature``, ``seed`` and ``memory`` are not read. What is returned is of this part
+        alone, but for the saturations. The library must be ``savable``.
+    save : Path, optional
+        Write the run to this file at its end, unless it ends at a difference; as before.
 
     Raises
     ------
     ValueError
-        For an empty prompt, an image that the core cannot run, or a ``memory`` that it has not.
+        For an empty prompt without a run to go on with, an image that the core cannot run, or a
+        ``memory`` that it has not.
+    UserError
+        If ``restore`` is not of this core, image and library.
     ToolError
         If the core never ends a token, and is not checked.
     """
-    if not prompt:
-        raise ValueError("prompt must hold at least one token")
+    if bool(prompt) == (restore is not None):
+        raise ValueError("prompt must hold at least one token, or none after a restored run")
     image.check_core(core)
-    outline = Outline.of(image)
+    outline, before, rng = Outline.of(image), 0, Random(seed)
     model = Reference(image, outline, reference) if check else None
+    if restore is not None:
+        restore.check(core, image, library, checked=check)
+        prompt, before, rng = [restore.token], restore.position, restore.generator()
+        temperature, memory = restore.temperature, restore.memory
+        if model is not None:
+            model.state = restore.reference
     hardware = VerilatedCore(library, core, memory)
     run = Simulation(ideal_cycles=ideal_cycles(outline.ternary_weights, core))
     logits = _logits_address(image) if temperature else 0
-    rng = Random(seed)
     limit = 20 * len(image.memory()) + 100_000
     if memory is not None:
         limit = round(limit * memory.cycles_per_beat) + 4 * memory.latency
     try:
         if wave is not None and wave.first is not None:
             run.wave = _start_wave(hardware, wave)
-        hardware.load(image.memory())
+        if restore is None or not core.bank_beats:
+            hardware.load(image.memory())
+        if restore is not None:
+            hardware.restore(restore.hardware)
         if wave is not None and wave.first is None:
             run.wave = _start_wave(hardware, wave)
         token = prompt[0]
-        steps = len(prompt) + max(0, count) - 1
-        for position in range(steps):
+        steps = before + len(prompt) + max(0, count) - 1
+        for position in range(before, steps):
             started = time.perf_counter()
             step = hardware.step(token, reset=position == 0, trace=check, max_cycles=limit)
             run.simulator_seconds += time.perf_counter() - started
@@ -186,8 +205,8 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource, prompt: Seque
                 raise ToolError(f"the core gave no result for token {position} in {limit} cycles: "
                                 "compare it with the integer model to see where it stopped")
             chosen = None
-            if position + 1 < len(prompt):
-                token = prompt[position + 1]
+            if position - before + 1 < len(prompt):
+                token = prompt[position - before + 1]
             else:
                 chosen = step.token
                 if temperature:
@@ -200,6 +219,11 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource, prompt: Seque
                 on_token(Progress(position + 1, chosen, step.cycles,
                                   run.simulator_cycles_per_second))
         run.saturations = hardware.saturations()
+        if save is not None and run.first_divergence is None:
+            SavedRun(core=repr(core), simulator=simulator_key(library), model=image.model,
+                     model_hash=image.model_hash, beats=len(image.memory()), memory=memory,
+                     temperature=temperature, random=rng.getstate(), position=steps, token=token,
+                     hardware=hardware.save(), reference=model and model.state).write(save)
     finally:
         hardware.close()
     return run
