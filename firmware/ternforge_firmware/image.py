@@ -82,11 +82,6 @@ class PacketSource(Protocol):
         ...
 
     @property
-    def needs(self) -> dict[str, int]:
-        """The least value of each field of :class:`CoreConfig` that bounds a program."""
-        ...
-
-    @property
     def vocab_size(self) -> int:
         """Number of tokens V."""
         ...
@@ -351,7 +346,7 @@ def _layout(of: Any) -> str:
     return f"lanes={of.lanes}{cores} and elements={of.elements}"
 
 
-def refuse_misfit(core: CoreConfig, image: "PacketSource", name: str) -> None:
+def refuse_misfit(core: CoreConfig, image: Any, name: str) -> None:
     """Refuse a core that cannot run an image, as :meth:`Image.check_core` says."""
 
     def misfit(core: CoreConfig) -> str | None:

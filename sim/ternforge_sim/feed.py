@@ -22,8 +22,12 @@ class Pass:
 Feed = Generator[Pass, list[int | None], None]
 
 
-def batch(prompts: Sequence[Sequence[int]], count: int, streams: int) -> Feed:
-    """Sequences side by side, each in a stream of its own, until all have ``count`` tokens more."""
+def batch(prompts: Sequence[Sequence[int]], count: int, streams: int, *,
+          begun: bool = False) -> Feed:
+    """Sequences side by side, each in a stream of its own, until all have ``count`` tokens more.
+
+    ``begun``: they go on where they were.
+    """
     known = [list(prompt) for prompt in prompts]
     ends = [len(prompt) + max(0, count) - 1 for prompt in prompts]
     idle = streams - len(known)
@@ -31,7 +35,8 @@ def batch(prompts: Sequence[Sequence[int]], count: int, streams: int) -> Feed:
         runs = [position < end for end in ends] + [False] * idle
         chosen = yield Pass(
             tokens=[known[k][position] if run else None for k, run in enumerate(runs)],
-            reset=[run and position == 0 for run in runs], sequences=list(range(streams)),
+            reset=[run and not begun and position == 0 for run in runs],
+            sequences=list(range(streams)),
             chooses=[run and position + 1 == len(known[k]) for k, run in enumerate(runs)])
         for sequence, token in zip(known, chosen, strict=False):
             if token is not None:

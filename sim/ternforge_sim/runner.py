@@ -1,6 +1,7 @@
 """The Verilated accelerator as a Python object: cycle-accurate, one token per call."""
 
 import ctypes
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,9 +14,11 @@ from ternforge.accelerator import accelerator
 from ternforge.cache import cached, content_key
 from ternforge.config import CoreConfig
 from ternforge.core.core import SITES
+from ternforge.core.lanes import BEHAVIOURAL
 from ternforge.core.sequencer import Cause
 from ternforge.verilog import generate
 
+from .behavioural import MODEL, lanes_verilog
 from .verilator import build_library
 
 __all__ = ["EVENT", "MemoryModel", "Step", "VerilatedCore", "accelerator_verilog",
@@ -98,29 +101,56 @@ def generator_key() -> str:
     return content_key(*(path for path in sorted(folder.rglob("*.py"))))
 
 
-def accelerator_verilog(config: CoreConfig) -> Path:
-    """Generated Verilog of the accelerator with an empty image memory, cached by content."""
-    def fill(folder: Path):
-        generate(accelerator(config), "accelerator").write(folder)
+def accelerator_verilog(config: CoreConfig, *, behavioural_lanes: bool = False) -> list[Path]:
+    """Generated Verilog of the accelerator with an empty image memory, cached by content.
 
-    key = content_key("accelerator", repr(config), generator_key())
-    return cached("verilog", key, fill) / "accelerator.v"
+    It has no reset: its registers start with the values that a reset would give them.
+    """
+    def fill(folder: Path):
+        generate(accelerator(config), "accelerator", reset=False,
+                 family=BEHAVIOURAL if behavioural_lanes else None).write(folder)
+        if behavioural_lanes:
+            (folder / "lanes.sv").write_text(lanes_verilog(config))
+
+    lanes = lanes_verilog(config) if behavioural_lanes else ""
+    key = content_key("accelerator", repr(config), generator_key(), lanes)
+    folder = cached("verilog", key, fill)
+    return [folder / "accelerator.v", *([folder / "lanes.sv"] if behavioural_lanes else [])]
 
 
 def build_simulator(config: CoreConfig, *,
                     trace: Literal["fst", "vcd"] | None = None,
+                    behavioural_lanes: bool = False, savable: bool = False,
                     progress: Callable[[str], object] | None = None) -> Path:
-    """Shared library of the Verilated accelerator, cached by content."""
+    """Shared library of the Verilated accelerator, cached by content.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        Size.
+    trace : "fst" or "vcd", optional
+        Compile waveform support in.
+    behavioural_lanes : bool
+        One C++ function instead of the Verilog of the lanes, see :mod:`.behavioural`.
+    savable : bool
+        Compile :meth:`VerilatedCore.save` and :meth:`VerilatedCore.restore` in.
+    progress : callable, optional
+        Called with a short text as each step starts.
+    """
     if progress:
         progress("Amaranth generates the Verilog")
-    harness = HARNESS.read_text()
+    parts = [HARNESS]
     defines = [f"-DSTATE_ADDRESS_BITS={config.state_address_bits}", f"-DSTREAMS={config.streams}",
                f"-DCORES={config.cores}"]
     if not config.bank_beats:
-        harness = MEMORY.read_text() + harness
+        parts.insert(0, MEMORY)
         defines.append("-DEXTERNAL_MEMORY")
-    return build_library([accelerator_verilog(config)], "accelerator", harness,
-                         trace=trace, cflags=("-O2", *defines), progress=progress)
+    if behavioural_lanes:
+        parts.insert(0, MODEL)
+        defines.append(f"-DLANES={config.row_lanes}")
+    return build_library(accelerator_verilog(config, behavioural_lanes=behavioural_lanes),
+                         "accelerator", "".join(part.read_text() for part in parts), trace=trace,
+                         savable=savable, cflags=("-O2", *defines), progress=progress)
 
 
 @cache
@@ -140,10 +170,12 @@ def _library(path: Path) -> ctypes.CDLL:
             ("peek", None, pointer, u32, u32, u32, ctypes.POINTER(i32)),
             ("events", u64, pointer, ctypes.POINTER(pointer)),
             ("activity", u64, pointer, ctypes.POINTER(pointer)),
+            ("save", ctypes.c_int, pointer, ctypes.c_char_p),
+            ("restore", ctypes.c_int, pointer, ctypes.c_char_p),
             ("wave", ctypes.c_int, pointer, ctypes.c_char_p, u64, u64),
             ("wave_close", None, pointer)):
         function = getattr(library, f"ternforge_{name}", None)
-        if function is None:  # of the other kind of image memory
+        if function is None:  # of the other kind of image memory, or not compiled in
             continue
         function.restype, function.argtypes = result, arguments
     return library
@@ -272,6 +304,30 @@ class VerilatedCore:
         if not count:
             return np.empty(0, dtype)
         return np.frombuffer(ctypes.string_at(first.value or 0, count * dtype.itemsize), dtype)
+
+    def save(self) -> bytes:
+        """State between two tokens (a library built to be ``savable``)."""
+        with tempfile.TemporaryDirectory(prefix="ternforge-") as folder:
+            path = Path(folder) / "state"
+            self._move("save", path)
+            return path.read_bytes()
+
+    def restore(self, state: bytes):
+        """Continue from a state that :meth:`save` gave, of the same library.
+
+        An image memory on the chip is a part of it; one off the chip is to be loaded as before.
+        """
+        with tempfile.TemporaryDirectory(prefix="ternforge-") as folder:
+            path = Path(folder) / "state"
+            path.write_bytes(state)
+            self._move("restore", path)
+
+    def _move(self, direction: str, path: Path):
+        function = getattr(self._library, f"ternforge_{direction}", None)
+        if function is None:
+            raise ValueError("this simulator was built without saving its state")
+        if function(self._core, str(path).encode()):
+            raise OSError(f"cannot {direction} the simulator's state in {str(path)!r}")
 
     def peek(self, address: int, count: int, stream: int = 0) -> np.ndarray:
         """Elements of a stream's vector RAM, int32 of shape ``[count]``."""

@@ -9,6 +9,7 @@ from random import Random
 
 from ternforge.config import CoreConfig
 from ternforge.core.sequencer import Cause
+from ternforge.errors import UserError
 from ternforge.numerics import Ratio
 from ternforge.process import ToolError
 from ternforge_firmware.image import PacketSource
@@ -19,6 +20,7 @@ from .compare import Divergence, Outline, first_divergence
 from .feed import Feed, Pass, batch, prefill
 from .reference import Reference
 from .runner import MemoryModel, Step, VerilatedCore
+from .saved import SavedRun, simulator_key
 
 __all__ = ["Progress", "Simulation", "Wave", "ideal_cycles", "simulate"]
 
@@ -114,11 +116,11 @@ def _start_wave(hardware: VerilatedCore, wave: Wave) -> tuple[int, int]:
 class _Run:
     """Passes of one simulation, each compared with the integer model."""
 
-    def __init__(self, hardware: VerilatedCore, image: PacketSource, run: Simulation,
-                 models: list[Reference], outline: Outline, limit: int):
-        self.hardware, self.image, self.run = hardware, image, run
-        self.models, self.outline, self.limit = models, outline, limit
-        self.positions = [0] * hardware.config.streams  # tokens of each sequence so far
+    def __init__(self, hardware: VerilatedCore, run: Simulation, models: list[Reference],
+                 outline: Outline, limit: int, before: int):
+        self.hardware, self.run, self.models = hardware, run, models
+        self.outline, self.limit = outline, limit
+        self.positions = [before] * hardware.config.streams  # tokens of each sequence so far
 
     def take(self, now: Pass) -> Step:
         """Run a pass, and note the first difference if there is one."""
@@ -149,7 +151,7 @@ class _Run:
                 writes = self.outline.without_head(writes)
             found = first_divergence(self.outline, writes,
                                      self.outline.of_stream(step.events, stream, streams), position)
-            result = step.tokens and step.tokens[stream]
+            result = step.tokens[stream] if step.tokens is not None else None
             if found is None and (step.tokens is None or (now.head and result != wanted)):
                 found = Divergence(
                     position=position, layer=None, packet=len(self.outline.entries), op="argmax",
@@ -166,7 +168,8 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
              temperature: float = 0.0, seed: int = 0, check: bool = True,
              reference: Program | None = None, memory: MemoryModel | None = None,
              on_token: Callable[[Progress], object] | None = None,
-             wave: Wave | None = None) -> Simulation:
+             wave: Wave | None = None, restore: SavedRun | None = None,
+             save: Path | None = None) -> Simulation:
     """Feed ``prompt`` and generate ``count`` tokens on the hardware.
 
     Every token's writes (vectors, states, codes: address and value) and its result are compared
@@ -195,12 +198,21 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
         Called after each pass.
     wave : Wave, optional
         Record these clock cycles; the library must have been built with waveforms.
+    restore : SavedRun, optional
+        Go on after this run, with its sampling and its memory: ``prompt`` must be empty, and
+        ``temperature``, ``seed`` and ``memory`` are not read. What is returned is of this part
+        alone, but for the saturations. The library must be ``savable``.
+    save : Path, optional
+        Write the run to this file at its end, unless it ends at a difference; as before.
 
     Raises
     ------
     ValueError
-        For an empty prompt, more prompts than streams, an image that the core cannot run, or a
-        ``memory`` that it has not.
+        For an empty prompt without a run to go on with, more prompts than the core keeps sequences,
+        an image that it cannot run, or a ``memory`` that it has not.
+    UserError
+        If ``restore`` is not of this core, image and library, or a run of several streams is to be
+        saved.
     ToolError
         If the core never ends a token, and is not checked.
     """
@@ -208,12 +220,18 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
     several = not (prompt and isinstance(prompt[0], int))
     if not several:
         prompts = [[token for one in prompts for token in one]]
+    if restore is not None:
+        if prompt:
+            raise ValueError("prompt must be empty after a restored run")
+        prompts, temperature, memory = [[restore.token]], restore.temperature, restore.memory
     if not prompts or not all(prompts):
         raise ValueError("prompt must hold at least one token")
     most = 1 if core.prefill_states else core.streams
     if len(prompts) > most:
         raise ValueError(f"the core keeps the states of {most} sequences, so that it takes as many "
                          f"prompts, not {len(prompts)}")
+    if core.streams > 1 and (save or restore) is not None:
+        raise UserError(f"a run of {core.streams} streams cannot be saved: use a core with one")
     image.check_core(core)
     states = max((state["length"] for state in image.metadata["states"]), default=0)
     if core.prefill_states and states > core.prefill_states:
@@ -223,11 +241,16 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
     models: list[Reference] = []
     for _ in prompts if check else ():
         models.append(Reference(image, outline, models[0].program if models else reference))
+    rngs, before = [Random(seed + k) for k in range(len(prompts))], 0
+    if restore is not None:
+        restore.check(core, image, library, checked=check)
+        rngs, before = [restore.generator()], restore.position
+        for model in models:
+            model.state = restore.reference
     hardware = VerilatedCore(library, core, memory)
     run = Simulation(ideal_cycles=ideal_cycles(outline.ternary_weights, core),
                      sequences=[[] for _ in prompts])
     logits = _logits_address(image) if temperature else 0
-    rngs = [Random(seed + k) for k in range(len(prompts))]
     limit = (20 + core.streams) * len(image.memory()) + 100_000
     if memory is not None:
         limit = round(limit * memory.cycles_per_beat) + 4 * memory.latency * core.streams
@@ -242,12 +265,15 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
 
     together = core.streams > 1 and (not several or core.prefill_states > 0)
     feed: Feed = (prefill(prompts[0], count, core.streams) if together else
-                  batch(prompts, count, core.streams))
-    passes = _Run(hardware, image, run, models, outline, limit)
+                  batch(prompts, count, core.streams, begun=before > 0))
+    passes = _Run(hardware, run, models, outline, limit, before)
     try:
         if wave is not None and wave.first is not None:
             run.wave = _start_wave(hardware, wave)
-        hardware.load(image.memory())
+        if restore is None or not core.bank_beats:
+            hardware.load(image.memory())
+        if restore is not None:
+            hardware.restore(restore.hardware)
         if wave is not None and wave.first is None:
             run.wave = _start_wave(hardware, wave)
         now = next(feed, None)
@@ -266,13 +292,20 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
             if on_token is not None:
                 first = [token for token, sequence in zip(chosen, now.sequences, strict=True)
                          if sequence == 0 and token is not None]
-                on_token(Progress(run.fed_tokens, first[0] if first else None, step.cycles,
+                on_token(Progress(before + run.fed_tokens, first[0] if first else None, step.cycles,
                                   run.simulator_cycles_per_second))
             try:
                 now = feed.send(chosen)
             except StopIteration:
                 now = None
         run.saturations = hardware.saturations()
+        if save is not None and run.first_divergence is None:
+            SavedRun(core=repr(core), simulator=simulator_key(library), model=image.model,
+                     model_hash=image.model_hash, beats=len(image.memory()), memory=memory,
+                     temperature=temperature, random=rngs[0].getstate(),
+                     position=before + run.passes, token=[*prompts[0], *run.tokens][run.passes],
+                     hardware=hardware.save(),
+                     reference=models[0].state if models else None).write(save)
     finally:
         hardware.close()
     return run

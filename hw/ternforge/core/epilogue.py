@@ -308,8 +308,6 @@ class Epilogue(wiring.Component):
         m.d.comb += [round_.value.eq(total), round_.shift.eq(shift)]
 
         # Write.
-        if self.config.cores == 1:
-            m.submodules.argmax = argmax = Argmax(self.config.acc_bits)
         m.d.comb += [
             self.retired.eq(done),
             self.saturated.gate.eq(done & gate & round_.saturated),
@@ -319,6 +317,7 @@ class Epilogue(wiring.Component):
             self.state_write.enable.eq(stores),
         ]
         if self.config.cores == 1:
+            m.submodules.argmax = argmax = Argmax(self.config.acc_bits)
             m.d.comb += [
                 argmax.clear.eq(self.start & is_one(Function.LOGITS) & ~header.continued),
                 argmax.valid.eq(done & logits), argmax.value.eq(round_.result),
