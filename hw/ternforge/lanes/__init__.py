@@ -28,6 +28,7 @@ class Kind:
     module: str
     best_for: tuple[str, ...] = ()  #: families for which ``auto`` means this kind
     cells: str = ""  #: file beside this one with models of its primitives, for simulators
+    holds_tiles: bool = False  #: takes the place of the tile buffer too
 
 
 #: Every kind. All of them work on any part and in simulation: primitives of a family are only used
@@ -35,6 +36,7 @@ class Kind:
 KINDS = {
     "portable": Kind(module="ternforge.lanes.portable", best_for=("ice40",)),
     "ecp5": Kind(module="ternforge.lanes.ecp5", best_for=("ecp5",), cells="ecp5_cells.v"),
+    "table": Kind(module="ternforge.lanes.table", cells="ecp5_cells.v", holds_tiles=True),
 }
 
 
