@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 from amaranth import *
-from amaranth.hdl import ShapeLike
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -67,7 +66,8 @@ class TableFill(wiring.Component):
     ----------
     config : :class:`~ternforge.config.CoreConfig`
         ``lanes``, ``elements``, ``max_fan_in`` and ``tile_registers`` count; the latter only for
-        the member ``following``.
+        the member ``following``. Where wide beats want a fast clock, a register stands behind each
+        RAM.
     shared : int
         Lanes that one adder fills.
 
@@ -76,7 +76,7 @@ class TableFill(wiring.Component):
     units : int
         Adders.
     cycles : int
-        From the release that frees a lane's table until the next tile stands in it.
+        From the release that frees the tables of a tile until another one stands in them.
 
     Members
     -------
@@ -112,13 +112,16 @@ class TableFill(wiring.Component):
             raise ValueError(f"TableFill shared must be a positive integer, not {shared!r}")
         self.config, self.shared = config, min(shared, config.lanes)
         self.units = -(-config.lanes // self.shared)
-        self.cycles = len(WALK) * self.shared + 8
+        self._register = int(config.registers_beats)  # behind each RAM
+        self.cycles = len(WALK) * self.shared + 5 + 2 * self._register
         super().__init__({**TileBuffer.vector_side(config), "bank": Out(1),
                           "write": Out(self.write_layout(config, self.shared))})
 
     def elaborate(self, platform):
         m = Module()
         kept, finish, filling, emptied = Signal(), Signal(), Signal(), Signal()
+        # Address of the code that each unit adds next.
+        self._place = Signal(3 + (self.shared - 1).bit_length() + 1)
         loaded = self._load(m, emptied)
         freed = Signal()
         tile_loaded, _ = self._count(m, loaded, filling)
@@ -150,12 +153,25 @@ class TableFill(wiring.Component):
             value = later
         return value
 
-    def _ram(self, m: Module, name: str, shape: ShapeLike, depth: int, init=(),
-             **attrs) -> memory.Memory:
-        # A read that collides with a write is never used: spare the logic that would order them.
-        m.submodules[name] = ram = memory.Memory(shape=shape, depth=depth, init=init,
-                                                 attrs={"no_rw_check": 1, **attrs})
-        return ram
+    def _bytes(self, m: Module, name: str, depth: int, address: Value, data: Value, enable: Value,
+               read_address: Value) -> Value:
+        """RAM of words of bytes, each written by itself; the word read, and its register later.
+
+        Two to a RAM: the output register of an ECP5's block RAM serves one of 18 bits.
+        """
+        words = []
+        for start in range(0, len(enable), 2):
+            some = slice(8 * start, 8 * start + 16)
+            # A read that collides with a write is never used: spare the logic that would order
+            # them.
+            m.submodules[f"{name}_{start}"] = ram = memory.Memory(
+                shape=unsigned(len(data[some])), depth=depth, init=[],
+                attrs={"no_rw_check": 1, "ram_style": "block"})
+            write, read = ram.write_port(granularity=8), ram.read_port()
+            m.d.comb += [write.addr.eq(address), write.data.eq(data[some]),
+                         write.en.eq(enable[start:start + 2]), read.addr.eq(read_address)]
+            words.append(self._late(m, read.data, self._register))
+        return Cat(words)
 
     def _load(self, m: Module, emptied: Value) -> Value:
         """Copy tile after tile, a code per cycle, to where all units read theirs at once.
@@ -166,11 +182,7 @@ class TableFill(wiring.Component):
         elements = config.elements
         words = config.tile // elements  # to a tile
         depth = config.max_tiles * words
-        vector = self._ram(m, "vector", unsigned(8 * elements), depth)
-        write, read = vector.write_port(), vector.read_port()
         written, complete = Signal(range(depth + 1)), Signal()
-        m.d.comb += [write.addr.eq(written), write.data.eq(self.codes_i.payload),
-                     write.en.eq(self.codes_i.valid)]
         with m.If(self.codes_i.valid):
             m.d.sync += written.eq(written + 1)
         with m.If(self.complete):
@@ -179,10 +191,11 @@ class TableFill(wiring.Component):
         # `address` never passes `written` before the vector is complete, so that "differs from"
         # means "is less than".
         address, element = Signal(range(depth + 1)), Signal(range(elements))
-        word, tile = Signal(range(words)), Signal(range(max(2, config.max_tiles)))
+        word = Signal(range(words))
+        tile = Signal(range(config.max_tiles + 1), init=1)  # how many, with this one
         loading, take, start = Signal(), Signal(), Signal()
         free, _ = self._count(m, emptied, start, full=True)
-        m.d.comb += [start.eq(free & ~loading), read.addr.eq(address),
+        m.d.comb += [start.eq(free & ~loading),
                      take.eq(loading & (complete | (address != written)))]
         with m.If(start):
             m.d.sync += loading.eq(1)
@@ -192,26 +205,25 @@ class TableFill(wiring.Component):
                 m.d.sync += [address.eq(address + 1), word.eq(word + 1)]
                 with m.If(word == words - 1):
                     m.d.sync += [loading.eq(0), word.eq(0), tile.eq(tile + 1)]
-                    with m.If(tile == (self.tiles - 1)[:len(tile)]):
-                        m.d.sync += [tile.eq(0), address.eq(0)]
+                    with m.If(tile == self.tiles[:len(tile)]):
+                        m.d.sync += [tile.eq(1), address.eq(0)]
 
-        # The word comes two cycles later, and its element one more.
-        code = self._late(m, read.data, 1)
-        comes = self._late(m, take, 2, strobe=True)
+        # Then comes the word, then its element.
+        wait = 1 + self._register
+        code = self._bytes(m, "vector", depth, written, self.codes_i.payload.as_value(),
+                           self.codes_i.valid.replicate(elements), address)
+        comes = self._late(m, take, wait, strobe=True)
         if elements > 1:
-            code = self._late(m, code.word_select(self._late(m, element, 2), 8), 1)
+            code = self._late(m, code.word_select(self._late(m, element, wait), 8), 1)
             comes = self._late(m, comes, 1, strobe=True)
 
         # Codes of a tile by what they are multiplied with: trit, and lane of the unit.
-        codes = self._codes = self._ram(m, "codes", unsigned(8 * self.units),
-                                        2 * self._lane_slots * 8, ram_style="block")
-        put = codes.write_port(granularity=8)
         half, lane, trit = Signal(), Signal(range(self.shared)), Signal(range(TRITS_PER_BYTE))
         unit = Signal(self.units, init=1)  # one bit
-        loaded = Signal()
-        m.d.comb += [put.addr.eq(self._place(half, lane, trit)),
-                     put.data.eq(code.replicate(self.units)),
-                     put.en.eq(unit & comes.replicate(self.units))]
+        loaded, slots = Signal(), 1 << (self.shared - 1).bit_length()
+        self._term = self._bytes(m, "codes", 2 * slots * 8, Cat(trit, lane, half),
+                                 code.replicate(self.units), unit & comes.replicate(self.units),
+                                 self._place)
         left = (self.config.lanes - 1) % self.shared  # the last lane of the last unit
         with m.If(comes):
             m.d.sync += trit.eq(trit + 1)
@@ -224,23 +236,15 @@ class TableFill(wiring.Component):
                     m.d.comb += loaded.eq(1)
         with m.If(self.restart):
             m.d.sync += [written.eq(0), complete.eq(0), address.eq(0), element.eq(0), word.eq(0),
-                         tile.eq(0), loading.eq(0), half.eq(0), lane.eq(0), trit.eq(0), unit.eq(1)]
+                         tile.eq(1), loading.eq(0), half.eq(0), lane.eq(0), trit.eq(0), unit.eq(1)]
         return loaded
-
-    @property
-    def _lane_slots(self) -> int:
-        return 1 << (self.shared - 1).bit_length()
-
-    def _place(self, half: Value, lane: Value, trit: Value) -> Value:
-        """Address of a code in the RAM that the units read."""
-        lane = lane[:(self.shared - 1).bit_length()]
-        return Cat(trit, lane, half)
 
     def _fill(self, m: Module, possible: Value, start: Signal, emptied: Signal,
               finish: Signal) -> None:
         """Walk over the entries of one lane after the other, in all units at once."""
-        walk = self._ram(m, "walk", STEP, 256, _steps(), rom_style="block").read_port()
-        codes = self._codes.read_port()
+        m.submodules.walk = memory.Memory(shape=STEP, depth=256, init=_steps(),
+                                          attrs={"rom_style": "block"})
+        walk = m.submodules.walk.read_port()
         step, lane, busy = Signal(8), Signal(range(self.shared)), Signal()
         end = Signal()
         m.d.comb += [start.eq(possible & ~busy), walk.addr.eq(step), emptied.eq(end)]
@@ -254,28 +258,30 @@ class TableFill(wiring.Component):
                     m.d.sync += [lane.eq(0), busy.eq(0)]
                     m.d.comb += end.eq(1)
 
-        # The step stands two cycles later, the codes another two, the sum one more.
-        entry = data.View(STEP, self._late(m, Value.cast(walk.data), 1))
+        # Then comes the step, then the codes, then the sum.
+        wait = 1 + self._register
+        entry = data.View(STEP, self._late(m, Value.cast(walk.data), self._register))
         half, bank = Signal(), Signal()
-        m.d.comb += codes.addr.eq(self._place(half, self._late(m, lane, 2), entry.code))
-        with m.If(self._late(m, end, 2, strobe=True)):
+        m.d.comb += self._place.eq(Cat(entry.code, self._late(m, lane, wait), half))
+        with m.If(self._late(m, end, wait, strobe=True)):
             m.d.sync += half.eq(~half)
-        term = self._late(m, codes.data, 1)
-        subtract, first = (self._late(m, value, 2) for value in (entry.subtract, entry.first))
+        subtract, first = (self._late(m, value, wait) for value in (entry.subtract, entry.first))
         for start_unit in range(0, self.units, 2):
-            self._sums(m, start_unit, term, subtract, first)
+            self._sums(m, start_unit, subtract, first)
 
-        valid = self._late(m, busy, 4, strobe=True)
-        lanes = Cat(valid & (self._late(m, lane, 4) == k) for k in range(self.shared))
-        m.d.comb += [self.write.bank.eq(bank), self.write.byte.eq(self._late(m, entry.byte, 3)),
-                     self.write.lanes.eq(self._late(m, lanes, 1, strobe=True)),
-                     finish.eq(self._late(m, end, 5, strobe=True))]
+        valid = self._late(m, busy, 2 * wait, strobe=True)
+        lanes = Cat(valid & (self._late(m, lane, 2 * wait) == k) for k in range(self.shared))
+        m.d.comb += [
+            self.write.bank.eq(bank), self.write.byte.eq(self._late(m, entry.byte, wait + 1)),
+            self.write.lanes.eq(self._late(m, lanes, 1, strobe=True)),
+            finish.eq(self._late(m, end, 2 * wait + 1, strobe=True)),
+        ]
         with m.If(finish):
             m.d.sync += bank.eq(~bank)
         with m.If(self.restart):
             m.d.sync += [busy.eq(0), step.eq(0), lane.eq(0), half.eq(0), bank.eq(0)]
 
-    def _sums(self, m: Module, start: int, term: Value, subtract: Value, first: Value) -> None:
+    def _sums(self, m: Module, start: int, subtract: Value, first: Value) -> None:
         """The sums of two units, or of the last one."""
         units = range(start, min(start + 2, self.units))
         chain = AdderChain(SUM_BITS, len(units), negating=True)
@@ -283,7 +289,7 @@ class TableFill(wiring.Component):
         for k, unit in enumerate(units):
             total = Signal(signed(SUM_BITS), name=f"sum_{unit}", reset_less=True)
             m.d.comb += [
-                chain.a[k].eq(total), chain.b[k].eq(term.word_select(unit, 8).as_signed()),
+                chain.a[k].eq(total), chain.b[k].eq(self._term.word_select(unit, 8).as_signed()),
                 chain.invert_b[k].eq(subtract), chain.carry[k].eq(subtract),
                 self.write.sums[unit].eq(total),
             ]

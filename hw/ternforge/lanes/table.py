@@ -13,6 +13,7 @@ from ternforge.core.tile import TileBuffer
 from ternforge.lanes.ecp5 import add_on_chains
 from ternforge.lanes.fill import SHARED, SUM_BITS, TableFill
 from ternforge.lanes.tree import Node, adder_tree, tree_levels
+from ternforge.trits import TRITS_PER_BYTE
 
 __all__ = ["Lanes"]
 
@@ -27,7 +28,8 @@ class Lanes(DotProduct):
     Parameters
     ----------
     config, packed
-        See :class:`DotProduct`; weights must be packed.
+        See :class:`DotProduct`; weights must be packed. Where wide beats want a fast clock,
+        a register stands behind each RAM.
     shared : int
         Lanes that one adder fills; fewer are quicker and take more.
     """
@@ -45,8 +47,8 @@ class Lanes(DotProduct):
             raise ValueError("tables must have packed weights, not pairs of bits")
         super().__init__(config)
         self.fill = TableFill(config, shared=shared)
-        # A read, the register of the RAM, the tree.
-        self.latency = 2 + -(-tree_levels(config.lanes) // config.tree_levels)
+        self.latency = (1 + config.registers_beats
+                        + -(-tree_levels(config.lanes) // config.tree_levels))
 
     @staticmethod
     def operands(config: CoreConfig) -> dict[str, wiring.Member]:
@@ -75,7 +77,10 @@ class Lanes(DotProduct):
                 write.data.eq(fill.write.sums[unit]), write.en.eq(fill.write.lanes[place]),
                 read.addr.eq(Cat(self.i.p.data.word_select(lane, 8), fill.bank)),
             ]
-            nodes.append(Node(self.register(m, signed(SUM_BITS), read.data), 5, None))
+            found = read.data
+            if self.config.registers_beats:
+                found = self.register(m, signed(SUM_BITS), found)
+            nodes.append(Node(found, TRITS_PER_BYTE, None))
         numbers = count()
         return adder_tree(nodes, self.config.tree_levels,
                           lambda additions: add_on_chains(m, additions, numbers),
