@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from amaranth import *
 from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from ternforge.config import CoreConfig
 from ternforge.core.tile import TileBuffer
@@ -119,17 +119,17 @@ class TableFill(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        kept, finish, filling, emptied = Signal(), Signal(), Signal(), Signal()
-        # Address of the code that each unit adds next.
-        self._place = Signal(3 + (self.shared - 1).bit_length() + 1)
-        loaded = self._load(m, emptied)
-        freed = Signal()
+        # Banks keep what they have if that is the whole vector.
+        freed, kept = Signal(), Signal()
+        m.d.comb += freed.eq(self.release & ~kept)
+        m.d.sync += kept.eq(~self.tiles[2:].any() & ~self.tiles[:2].all())
+        emptied, filling, finish = Signal(), Signal(), Signal()
+        place = Signal(3 + (self.shared - 1).bit_length() + 1)  # of the codes that come next
+        loaded, codes = self._load(m, emptied, place)
         tile_loaded, _ = self._count(m, loaded, filling)
         bank_free, _ = self._count(m, freed, filling, full=True)
-        m.d.comb += freed.eq(self.release & ~kept)
-        # Both banks keep what they have if that is the whole vector.
-        m.d.sync += kept.eq(~self.tiles[2:].any() & ~self.tiles[:2].all())
-        self._fill(m, tile_loaded & bank_free, filling, emptied, finish)
+        m.d.comb += filling.eq(tile_loaded & bank_free & ~self._fill(m, filling, place, codes,
+                                                                     emptied, finish))
         self._use(m, finish, freed, kept)
         return m
 
@@ -173,10 +173,10 @@ class TableFill(wiring.Component):
             words.append(self._late(m, read.data, self._register))
         return Cat(words)
 
-    def _load(self, m: Module, emptied: Value) -> Value:
+    def _load(self, m: Module, emptied: Value, place: Value) -> tuple[Value, Value]:
         """Copy tile after tile, a code per cycle, to where all units read theirs at once.
 
-        Returns the strobe that another tile is there.
+        Returns the strobe that another tile is there, and the codes at ``place``.
         """
         config = self.config
         elements = config.elements
@@ -221,9 +221,8 @@ class TableFill(wiring.Component):
         half, lane, trit = Signal(), Signal(range(self.shared)), Signal(range(TRITS_PER_BYTE))
         unit = Signal(self.units, init=1)  # one bit
         loaded, slots = Signal(), 1 << (self.shared - 1).bit_length()
-        self._term = self._bytes(m, "codes", 2 * slots * 8, Cat(trit, lane, half),
-                                 code.replicate(self.units), unit & comes.replicate(self.units),
-                                 self._place)
+        codes = self._bytes(m, "codes", 2 * slots * 8, Cat(trit, lane, half),
+                            code.replicate(self.units), unit & comes.replicate(self.units), place)
         left = (self.config.lanes - 1) % self.shared  # the last lane of the last unit
         with m.If(comes):
             m.d.sync += trit.eq(trit + 1)
@@ -237,17 +236,20 @@ class TableFill(wiring.Component):
         with m.If(self.restart):
             m.d.sync += [written.eq(0), complete.eq(0), address.eq(0), element.eq(0), word.eq(0),
                          tile.eq(1), loading.eq(0), half.eq(0), lane.eq(0), trit.eq(0), unit.eq(1)]
-        return loaded
+        return loaded, codes
 
-    def _fill(self, m: Module, possible: Value, start: Signal, emptied: Signal,
-              finish: Signal) -> None:
-        """Walk over the entries of one lane after the other, in all units at once."""
+    def _fill(self, m: Module, start: Value, place: Signal, codes: Value, emptied: Signal,
+              finish: Signal) -> Value:
+        """Walk over the entries of one lane after the other, in all units at once.
+
+        Returns whether that is under way.
+        """
         m.submodules.walk = memory.Memory(shape=STEP, depth=256, init=_steps(),
                                           attrs={"rom_style": "block"})
         walk = m.submodules.walk.read_port()
         step, lane, busy = Signal(8), Signal(range(self.shared)), Signal()
         end = Signal()
-        m.d.comb += [start.eq(possible & ~busy), walk.addr.eq(step), emptied.eq(end)]
+        m.d.comb += [walk.addr.eq(step), emptied.eq(end)]
         with m.If(start):
             m.d.sync += busy.eq(1)
         with m.If(busy):
@@ -262,12 +264,12 @@ class TableFill(wiring.Component):
         wait = 1 + self._register
         entry = data.View(STEP, self._late(m, Value.cast(walk.data), self._register))
         half, bank = Signal(), Signal()
-        m.d.comb += self._place.eq(Cat(entry.code, self._late(m, lane, wait), half))
+        m.d.comb += place.eq(Cat(entry.code, self._late(m, lane, wait), half))
         with m.If(self._late(m, end, wait, strobe=True)):
             m.d.sync += half.eq(~half)
         subtract, first = (self._late(m, value, wait) for value in (entry.subtract, entry.first))
         for start_unit in range(0, self.units, 2):
-            self._sums(m, start_unit, subtract, first)
+            self._sums(m, start_unit, codes, subtract, first)
 
         valid = self._late(m, busy, 2 * wait, strobe=True)
         lanes = Cat(valid & (self._late(m, lane, 2 * wait) == k) for k in range(self.shared))
@@ -280,8 +282,9 @@ class TableFill(wiring.Component):
             m.d.sync += bank.eq(~bank)
         with m.If(self.restart):
             m.d.sync += [busy.eq(0), step.eq(0), lane.eq(0), half.eq(0), bank.eq(0)]
+        return busy
 
-    def _sums(self, m: Module, start: int, subtract: Value, first: Value) -> None:
+    def _sums(self, m: Module, start: int, codes: Value, subtract: Value, first: Value) -> None:
         """The sums of two units, or of the last one."""
         units = range(start, min(start + 2, self.units))
         chain = AdderChain(SUM_BITS, len(units), negating=True)
@@ -289,7 +292,7 @@ class TableFill(wiring.Component):
         for k, unit in enumerate(units):
             total = Signal(signed(SUM_BITS), name=f"sum_{unit}", reset_less=True)
             m.d.comb += [
-                chain.a[k].eq(total), chain.b[k].eq(self._term.word_select(unit, 8).as_signed()),
+                chain.a[k].eq(total), chain.b[k].eq(codes.word_select(unit, 8).as_signed()),
                 chain.invert_b[k].eq(subtract), chain.carry[k].eq(subtract),
                 self.write.sums[unit].eq(total),
             ]
