@@ -65,9 +65,9 @@ class TableFill(wiring.Component):
     Parameters
     ----------
     config : :class:`~ternforge.config.CoreConfig`
-        ``lanes``, ``elements``, ``max_fan_in`` and ``tile_registers`` count; the latter only for
-        the member ``following``. Where wide beats want a fast clock, a register stands behind each
-        RAM.
+        ``lanes``, ``cores``, ``elements``, ``max_fan_in`` and ``tile_registers`` count; the last
+        only for the member ``following``. Where wide beats want a fast clock, a register stands
+        behind each RAM.
     shared : int
         Lanes that one adder fills.
 
@@ -105,13 +105,13 @@ class TableFill(wiring.Component):
         """One entry for each unit: bank, byte and sum, and which of the unit's lanes it is for."""
         return data.StructLayout({
             "bank": 1, "byte": 8, "lanes": shared,
-            "sums": data.ArrayLayout(signed(SUM_BITS), -(-config.lanes // shared))})
+            "sums": data.ArrayLayout(signed(SUM_BITS), -(-config.row_lanes // shared))})
 
     def __init__(self, config: CoreConfig, *, shared: int = SHARED):
         if not isinstance(shared, int) or shared < 1:
             raise ValueError(f"TableFill shared must be a positive integer, not {shared!r}")
-        self.config, self.shared = config, min(shared, config.lanes)
-        self.units = -(-config.lanes // self.shared)
+        self.config, self.shared = config, min(shared, config.row_lanes)
+        self.units = -(-config.row_lanes // self.shared)
         self._register = int(config.registers_beats)  # behind each RAM
         self.cycles = len(WALK) * self.shared + 5 + 2 * self._register
         super().__init__({**TileBuffer.vector_side(config), "bank": Out(1),
@@ -223,7 +223,7 @@ class TableFill(wiring.Component):
         loaded, slots = Signal(), 1 << (self.shared - 1).bit_length()
         codes = self._bytes(m, "codes", 2 * slots * 8, Cat(trit, lane, half),
                             code.replicate(self.units), unit & comes.replicate(self.units), place)
-        left = (self.config.lanes - 1) % self.shared  # the last lane of the last unit
+        left = (self.config.row_lanes - 1) % self.shared  # the last lane of the last unit
         with m.If(comes):
             m.d.sync += trit.eq(trit + 1)
             with m.If(trit == TRITS_PER_BYTE - 1):

@@ -43,12 +43,12 @@ class Lanes(DotProduct):
     release: Signal
 
     def __init__(self, config: CoreConfig, *, packed: bool = True, shared: int = SHARED):
-        if not packed:
+        super().__init__(config, packed=packed)
+        if not self.packed:
             raise ValueError("tables must have packed weights, not pairs of bits")
-        super().__init__(config)
         self.fill = TableFill(config, shared=shared)
         self.latency = (1 + config.registers_beats
-                        + -(-tree_levels(config.lanes) // config.tree_levels))
+                        + -(-tree_levels(config.row_lanes) // config.tree_levels))
 
     @staticmethod
     def operands(config: CoreConfig) -> dict[str, wiring.Member]:
@@ -65,7 +65,7 @@ class Lanes(DotProduct):
             else:
                 m.d.comb += outer.eq(inner)
         nodes = []
-        for lane in range(self.config.lanes):
+        for lane in range(self.config.row_lanes):
             unit, place = divmod(lane, fill.shared)
             # A read that collides with a write is never used: spare the logic that would order
             # them.
