@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ternforge.config import CoreConfig
     from ternforge.core.lanes import DotProduct
 
-__all__ = ["AUTO", "KINDS", "Kind", "cell_models", "check_lane", "dot_product", "resolve_lane"]
+__all__ = ["AUTO", "KINDS", "Kind", "cell_models", "check_lane", "dot_product", "holds_tiles",
+           "resolve_lane"]
 
 #: Instead of a kind: the best one for the device.
 AUTO = "auto"
@@ -45,6 +46,11 @@ def check_lane(name: object) -> None:
     if name not in KINDS and name != AUTO:
         raise ValueError(f"CoreConfig.lane must be a kind of lanes, not {name!r}: "
                          f"{suggestion(str(name), [*KINDS, AUTO])}")
+
+
+def holds_tiles(name: str) -> bool:
+    """Whether lanes of this kind take the place of the tile buffer too."""
+    return name != AUTO and KINDS[name].holds_tiles
 
 
 def resolve_lane(config: "CoreConfig", family: str) -> "CoreConfig":
