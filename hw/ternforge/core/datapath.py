@@ -64,11 +64,12 @@ class Datapath:
             return unit
 
         m.submodules["quantiser" + stream] = self.quantiser = Quantiser(config)
+        self.tiles: list[Any] = []  # what holds the codes: for all cores, or in the lanes of each
         if not holds_tiles(config.lane):
             m.submodules["tile" + stream] = tile = TileBuffer(config)
+            self.tiles = [tile]
         self.lanes = [add("lanes", dot_product(config), core) for core in cores]
-        #: What holds the codes: for all cores, or in the lanes of each.
-        self.tiles: list[Any] = self.lanes if holds_tiles(config.lane) else [tile]
+        self.tiles = self.tiles or self.lanes
         self.tile = self.tiles[0]
         self.accumulators = [add("accumulator", Accumulator(config), core) for core in cores]
         m.submodules["scale_unit" + stream] = self.scale = ScaleUnit()
