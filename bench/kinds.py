@@ -19,16 +19,31 @@ def _name(bits: str) -> str:
     return f"lanes.ecp5-chains-{bits}bit"
 
 
-MEASUREMENTS = tuple(
-    Measurement(name=_name(bits), run=partial(measure, "ecp5", "ecp5", MACS, bits=bits),
-                depends=DEPENDS, seeded=True) for bits in LIMITS)
+#: Lanes of tables: products per cycle, and of which measurement they are.
+TABLE_MACS = 80
+TABLES = "lanes.ecp5-tables-1.6bit"
 
-FIGURES = tuple(
-    Figure(name=f"{_name(bits)}.{key}", title=f"{title}, ecp5 lanes, {MACS} MAC, {bits} bit/weight",
-           unit=unit, of=(_name(bits),), value=value, reach=Reach(reach),
-           checked="tokens.370m-ddr-n16", quick=True)
-    for bits, limit in LIMITS.items()
-    for key, title, unit, value, reach in (
-        ("lut-per-mac", "LUT per ternary int8 MAC/cycle", "LUT4",
-         lambda data: data["lut_per_mac"], limit),
-        ("fmax", "Fmax", "MHz", lambda data: data["fmax_mhz"], ">= 180")))
+MEASUREMENTS = (
+    *(Measurement(name=_name(bits), run=partial(measure, "ecp5", "ecp5", MACS, bits=bits),
+                  depends=DEPENDS, seeded=True) for bits in LIMITS),
+    Measurement(name=TABLES, run=partial(measure, "table", "ecp5", TABLE_MACS), depends=DEPENDS,
+                seeded=True))
+
+
+def _figures(name: str, lanes: str, most: str, least: str, checked: str,
+             quick: bool) -> tuple[Figure, ...]:
+    return tuple(
+        Figure(name=f"{name}.{key}", title=f"{title}, {lanes}", unit=unit, of=(name,), value=value,
+               reach=Reach(reach), checked=checked, quick=quick)
+        for key, title, unit, value, reach in (
+            ("lut-per-mac", "LUT per ternary int8 MAC/cycle", "LUT4",
+             lambda data: data["lut_per_mac"], most),
+            ("fmax", "Fmax", "MHz", lambda data: data["fmax_mhz"], least)))
+
+
+FIGURES = (
+    *(figure for bits, limit in LIMITS.items() for figure in _figures(
+        _name(bits), f"ecp5 lanes, {MACS} MAC, {bits} bit/weight", limit, ">= 180",
+        "tokens.370m-ddr-n16", True)),
+    *_figures(TABLES, f"table lanes with fill, {TABLE_MACS} MAC, 1.6 bit/weight", "<= 7", ">= 130",
+              "tokens.370m-ddr-n16-table", False))

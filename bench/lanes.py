@@ -5,6 +5,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,11 @@ CODES = {"1.6": True, "2": False}
 
 #: What nextpnr is asked for in MHz, beyond what lanes reach, and adder levels between registers.
 TARGETS = {"ecp5": (250.0, 1), "ice40": (60.0, 2)}
+
+#: The same of lanes of tables, whose fill units are measured with them, and the vectors that these
+#: hold: most elements per cycle, and longest vector. As the presets ``ddr-n16`` and ``up5k``.
+TABLE_TARGETS = {"ecp5": (250.0, 1), "ice40": (100.0, 1)}
+TABLE_VECTORS = {"ecp5": (8, 2816), "ice40": (1, 400)}
 
 
 def measure(kind: str, family: str, macs: int, seeds: Sequence[int], *, bits: str = "1.6",
@@ -58,13 +64,18 @@ def measure(kind: str, family: str, macs: int, seeds: Sequence[int], *, bits: st
         If there is no such kind, family or code, or no such number of products.
     """
     check(kind, family, macs, bits)
-    freq_mhz, levels = TARGETS[family]
+    freq_mhz, levels = (TABLE_TARGETS if KINDS[kind].holds_tiles else TARGETS)[family]
     config = CoreConfig(lanes=macs // TRITS_PER_BYTE, tree_levels=tree_levels or levels, lane=kind)
+    if KINDS[kind].holds_tiles:
+        most, longest = TABLE_VECTORS[family]
+        half = config.lanes // 2
+        config = replace(config, elements=min(most, half & -half), max_fan_in=longest)
     lanes = dot_product(config, packed=CODES[bits])
     found = measure_component(generate(lanes, "lanes", family=family).text, "lanes", family, seeds,
                               freq_mhz, progress=progress)
     return {"kind": kind, "macs": macs, "bits_per_weight": bits,
-            "tree_levels": config.tree_levels, "latency": lanes.latency, **found.as_dict(),
+            "tree_levels": config.tree_levels, "latency": lanes.latency,
+            "elements": config.elements, "max_fan_in": config.max_fan_in, **found.as_dict(),
             "lut_per_mac": found.lut / macs}
 
 
@@ -74,8 +85,15 @@ def check(kind: str, family: str, macs: int, bits: str) -> None:
                                  ("number of bits", bits, CODES)):
         if value not in choices:
             raise unknown(what, value, choices)
+    if KINDS[kind].holds_tiles and not CODES[bits]:
+        raise UserError(f"the lanes {kind} have no code of {bits} bits: a byte addresses a table")
     if macs < 10 or macs % 10:
         raise UserError(f"the products per cycle must be a positive multiple of 10, not {macs}")
+
+
+def tables(kind: str) -> bool:
+    """Whether it is a kind whose tables are filled."""
+    return kind in KINDS and KINDS[kind].holds_tiles
 
 
 @command(example="python bench/lanes.py --family ecp5 --kind ecp5 --macs 70 --seeds 5")
@@ -85,26 +103,33 @@ def bench(
     kind: Annotated[list[str] | None, typer.Option(
         help="Kind of lanes; may be repeated. All that are made for the family.")] = None,
     macs: Annotated[list[int] | None, typer.Option(
-        help="Products per cycle, a multiple of 10; may be repeated. ECP5: 70 and 200; "
-             "iCE40: 40.")] = None,
+        help="Products per cycle, a multiple of 10; may be repeated. ECP5: 70, or 80 of tables, "
+             "and 200; iCE40: 40.")] = None,
     bits: Annotated[list[str] | None, typer.Option(
-        help="Bits of a weight, 1.6 or 2; may be repeated. Both unless given.")] = None,
+        help="Bits of a weight, 1.6 or 2; may be repeated. Both that the kind has unless "
+             "given.")] = None,
     tree_levels: Annotated[int | None, typer.Option(
-        help="Adder levels between registers; 1 on the ECP5, 2 on the iCE40.")] = None,
+        help="Adder levels between registers; 1 on the ECP5 and of tables, 2 on the "
+             "iCE40.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of nextpnr; the median counts.")] = 5,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure lanes by themselves: LUT4 sites, flip-flops, block RAM, clock."""
+    """Measure lanes by themselves: LUT4 sites, flip-flops, block RAM, clock.
+
+    Tables come with the units that fill them, and with the memory of the vectors.
+    """
     if seeds < 1:
         raise UserError(f"--seeds must be positive, not {seeds}")
     if tree_levels is not None and tree_levels < 1:
         raise UserError(f"--tree-levels must be positive, not {tree_levels}")
     points = [(name, one, size, code) for one in family or UNIT_BOARDS
               for name in kind or [name for name, made in KINDS.items()
-                                   if name == "portable" or one in made.best_for]
-              for size in macs or ([70, 200] if one == "ecp5" else [40])
-              for code in bits or CODES]
+                                   if name == "portable" or one in made.best_for
+                                   or made.holds_tiles]
+              for size in macs or ([40] if one == "ice40" else
+                                   [80, 200] if tables(name) else [70, 200])
+              for code in bits or (["1.6"] if tables(name) else CODES)]
     for point in points:
         check(*point)
     with console_progress(Console(stderr=True, quiet=as_json)) as progress:

@@ -41,12 +41,13 @@ class Case:
     size: str  #: of :data:`~ternforge_model.synthetic.SIZES`
     core: str  #: preset
     latency: int = LATENCY
+    lane: str = ""  #: kind of lanes, if not the preset's
 
     @property
     def name(self) -> str:
         """Of its measurement."""
         latency = "" if self.latency == LATENCY else f"-latency-{self.latency}"
-        return f"tokens.{self.size}-{self.core}{latency}"
+        return f"tokens.{self.size}-{self.core}{latency}{self.lane and '-' + self.lane}"
 
 
 #: Sizes whose image fits the 24-bit addresses of the core with all their layers.
@@ -57,6 +58,9 @@ CASES = (
     *(Case("370m", "ddr-n16", latency) for latency in (1, 100)),
     *(Case(size, "hbm-c8", 100) for size in ("1.3b", "2.7b")),
 )
+
+#: The core of lanes whose tables have to be filled.
+TABLES = Case("370m", "ddr-n16", lane="table")
 
 
 def core_of(size: str, preset: str) -> CoreConfig:
@@ -96,8 +100,10 @@ def measure(case: Case, seeds: Sequence[int]) -> Data:
     holds the layers and the cycles of each token that ran.
     """
     core, config = core_of(case.size, case.core), released_config(case.size)
+    if case.lane:
+        core = replace(core, lane=case.lane)
     depth = config.num_hidden_layers
-    whole = {depth} if (case.size, case.core) in WHOLE else set()
+    whole = {depth} if (case.size, case.core) in WHOLE and not case.lane else set()
     runs = {layers: run_token(core, config, layers, case.latency)
             for layers in sorted({*SHORT, *whole})}
     short, longer = (runs[layers] for layers in SHORT)
@@ -123,13 +129,13 @@ def _modelled(core: CoreConfig, config: ModelConfig, layers: int, latency: int) 
 
 
 MEASUREMENTS = tuple(Measurement(name=case.name, run=partial(measure, case), depends=DEPENDS)
-                     for case in CASES)
+                     for case in (*CASES, TABLES))
 
 
 def _share(case: Case, reach: str, quick: bool) -> Figure:
     return Figure(name=f"bandwidth.{case.name.partition('.')[2]}",
                   title=f"share of peak memory bandwidth, {case.size} on {case.core}, latency "
-                        f"{case.latency}",
+                        f"{case.latency}{case.lane and f', {case.lane} lanes'}",
                   unit="%", of=(case.name,), value=lambda data: 100 * data["share"],
                   reach=Reach(reach), checked=case.name, quick=quick)
 
@@ -144,6 +150,7 @@ def _cycles(case: Case) -> Figure:
 FIGURES = (
     *(_share(case, ">= 97" if case.core == "ddr-n16" and case.size != "tiny" else "",
              case.core == "ddr-n16" and case.latency == LATENCY) for case in CASES),
+    _share(TABLES, "", False),
     *(_cycles(case) for case in CASES),
     Figure(name="bandwidth.calculation-error",
            title="370m: cycles calculated from 2 and 3 layers against all 24 simulated", unit="%",

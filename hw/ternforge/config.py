@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ternforge.lanes import check_lane
+from ternforge.lanes import check_lane, holds_tiles
 
 __all__ = ["CoreConfig"]
 
@@ -96,8 +96,11 @@ class CoreConfig:
 
     @property
     def decodes_ahead(self) -> bool:
-        """Whether weights are decoded once, before the lanes: several streams share them."""
-        return self.streams > 1
+        """Whether weights are decoded once, before the lanes: several streams share them.
+
+        Lanes that hold tiles want bytes.
+        """
+        return self.streams > 1 and not holds_tiles(self.lane)
 
     @property
     def header_beats(self) -> int:

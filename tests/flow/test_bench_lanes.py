@@ -27,10 +27,22 @@ def test_record_of_a_small_unit():
     assert list(record["fmax_of_seeds"]) == [1]
 
 
+def test_record_of_tables_has_what_fills_them():
+    record = lanes.measure("table", "ecp5", 10, (1,))
+    assert (record["tree_levels"], record["latency"]) == (1, 2)
+    assert (record["elements"], record["max_fan_in"]) == (1, 2816)
+    # two tables, the vector (2816 codes of 8 bits), codes of a tile, the walk
+    assert record["block_ram"] == 2 + 2 + 1 + 1
+    # one adder that fills, of 11 bits and a head, and the last one; counters
+    assert 14 + 12 + 40 <= record["lut"] <= 14 + 14 + 180
+
+
 @pytest.mark.parametrize(("point", "told"), [
     (("ecp5", "ecp5", 12, "2"), "the products per cycle must be a positive multiple of 10, not 12"),
     (("ecp", "ecp5", 10, "2"), "unknown kind of lanes 'ecp': did you mean 'ecp5'?"),
     (("ecp5", "ecp", 10, "2"), "unknown family 'ecp': did you mean 'ecp5'?"),
+    (("table", "ecp5", 10, "2"),
+     "the lanes table have no code of 2 bits: a byte addresses a table"),
     (("ecp5", "ecp5", 10, "3"), "unknown number of bits '3': choose from 1.6, 2"),
 ], ids=lambda value: "" if isinstance(value, str) else "-".join(map(str, value)))
 def test_bad_points_are_refused(point, told):

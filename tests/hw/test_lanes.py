@@ -12,7 +12,8 @@ from ternforge_sim.bench import get, put, simulate
 SMALL = [CoreConfig(lanes=2, tree_levels=1), CoreConfig(lanes=2, tree_levels=9),
          CoreConfig(lanes=6, tree_levels=3), CoreConfig(lanes=8)]
 LARGE = CoreConfig(lanes=40)
-ALL = [replace(config, lane=kind) for kind in KINDS for config in (*SMALL, LARGE)]
+ALL = [replace(config, lane=name) for name, kind in KINDS.items() if not kind.holds_tiles
+       for config in (*SMALL, LARGE)]
 
 
 def pack(trits):

@@ -7,6 +7,8 @@ from ternforge.config import CoreConfig
 from ternforge.core.tile import TileBuffer
 from ternforge_sim.bench import put, simulate
 
+from .vector_side import restart, tiles_of, write
+
 CONFIGS = [CoreConfig(lanes=2, elements=1, max_fan_in=30),
            CoreConfig(lanes=2, elements=1, max_fan_in=7),
            CoreConfig(lanes=8, elements=2, max_fan_in=200),
@@ -15,37 +17,8 @@ CONFIGS = [CoreConfig(lanes=2, elements=1, max_fan_in=30),
 CONFIGS += [replace(config, tile_registers=2) for config in CONFIGS]
 
 
-def tiles_of(config, vector):
-    """Full tiles; columns beyond the fan-in are None."""
-    padded = vector + [None] * (-len(vector) % config.tile)
-    return [padded[k:k + config.tile] for k in range(0, len(padded), config.tile)]
-
-
 def same(codes, tile):
     return all(want is None or code == want for code, want in zip(codes, tile, strict=True))
-
-
-async def restart(ctx, dut, tiles):
-    ctx.set(dut.tiles, tiles)
-    ctx.set(dut.restart, 1)
-    await ctx.tick()
-    ctx.set(dut.restart, 0)
-
-
-async def write(ctx, dut, vector, complete_after, pause):
-    words = [vector[k:k + dut.config.elements]
-             for k in range(0, len(vector), dut.config.elements)]
-    await put(ctx, dut.codes_i, words[:-1], pause)
-    if complete_after == 0:  # with the last word
-        ctx.set(dut.complete, 1)
-        await put(ctx, dut.codes_i, words[-1:])
-    else:
-        await put(ctx, dut.codes_i, words[-1:])
-        if complete_after > 1:
-            await ctx.tick().repeat(complete_after - 1)
-        ctx.set(dut.complete, 1)
-        await ctx.tick()
-    ctx.set(dut.complete, 0)
 
 
 async def wait(ctx, dut):

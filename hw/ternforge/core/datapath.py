@@ -8,7 +8,7 @@ from amaranth.lib.wiring import connect
 
 from ..config import CoreConfig
 from ..isa import HEADERS, Function, Opcode
-from ..lanes import dot_product
+from ..lanes import dot_product, holds_tiles
 from .accumulate import Accumulator
 from .argmax import Argmax
 from .delay import DelayLine
@@ -64,8 +64,13 @@ class Datapath:
             return unit
 
         m.submodules["quantiser" + stream] = self.quantiser = Quantiser(config)
-        m.submodules["tile" + stream] = self.tile = TileBuffer(config)
+        self.tiles: list[Any] = []  # what holds the codes: for all cores, or in the lanes of each
+        if not holds_tiles(config.lane):
+            m.submodules["tile" + stream] = tile = TileBuffer(config)
+            self.tiles = [tile]
         self.lanes = [add("lanes", dot_product(config), core) for core in cores]
+        self.tiles = self.tiles or self.lanes
+        self.tile = self.tiles[0]
         self.accumulators = [add("accumulator", Accumulator(config), core) for core in cores]
         m.submodules["scale_unit" + stream] = self.scale = ScaleUnit()
         self.epilogues = [add("epilogue", Epilogue(config), core) for core in cores]
@@ -112,18 +117,22 @@ class Datapath:
 
     def wire_quantiser(self, start: Value) -> None:
         """Quantiser and tile buffer. The next headers must not disturb the loader."""
-        m, quantiser, tile = self.m, self.quantiser, self.tile
+        m, quantiser = self.m, self.quantiser
         quantise = data.View(HEADERS[Opcode.QUANTISE], self.sequencer.header)
         tiles = Signal(8)
         with m.If(quantiser.restart):
             m.d.sync += tiles.eq(quantise.tiles)
         m.d.comb += [
             quantiser.header.eq(quantise), quantiser.start.eq(start),
-            tile.restart.eq(quantiser.restart), tile.complete.eq(quantiser.complete),
-            tile.tiles.eq(tiles), tile.release.eq(self.sequencer.tile_release),
         ]
-        m.d.comb += [lanes.codes.eq(tile.codes) for lanes in self.lanes]
-        connect(m, quantiser.codes_o, tile.codes_i)
+        for tile in self.tiles:
+            m.d.comb += [
+                tile.restart.eq(quantiser.restart), tile.complete.eq(quantiser.complete),
+                tile.tiles.eq(tiles), tile.release.eq(self.sequencer.tile_release),
+            ]
+        if not holds_tiles(self.config.lane):
+            m.d.comb += [lanes.codes.eq(self.tile.codes) for lanes in self.lanes]
+        connect(m, quantiser.codes_o, *(tile.codes_i for tile in self.tiles))
 
     def wire_rows(self, *, start_of_sequence: Value, active: Value | None = None,
                   chained: Value | None = None) -> None:

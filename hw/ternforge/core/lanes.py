@@ -75,9 +75,14 @@ class DotProduct(wiring.Component):
             beat = data.StructLayout({**beat.members, "data": 2 * config.tile})
         super().__init__({
             "i": In(stream.Signature(beat, always_ready=True)),
-            "codes": In(data.ArrayLayout(signed(8), config.tile)),
+            **self.operands(config),
             "o": Out(stream.Signature(self.sum_layout(config), always_ready=True)),
         })
+
+    @staticmethod
+    def operands(config: CoreConfig) -> dict[str, wiring.Member]:
+        """Members by which the stationary codes come."""
+        return {"codes": In(data.ArrayLayout(signed(8), config.tile))}
 
     def total(self, m: Module, trits: Iterator[tuple[Value, Value]], platform) -> Value:
         """The sum, ``latency`` cycles after ``trits`` (nonzero, sign; undefined for zero)."""

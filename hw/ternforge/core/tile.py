@@ -60,6 +60,14 @@ class TileBuffer(wiring.Component):
             raise TypeError(f"TileBuffer config must be a CoreConfig, not {config!r}")
         self.config = config
         super().__init__({
+            **self.vector_side(config),
+            "codes": Out(data.ArrayLayout(signed(8), config.tile)),
+        })
+
+    @staticmethod
+    def vector_side(config: CoreConfig) -> dict[str, wiring.Member]:
+        """All members but the tile itself, for units that hold tiles in another form."""
+        return {
             "restart": In(1),
             "tiles": In(8),
             "codes_i": In(stream.Signature(data.ArrayLayout(signed(8), config.elements),
@@ -68,8 +76,7 @@ class TileBuffer(wiring.Component):
             "ready": Out(1),
             **({"following": Out(1)} if config.tile_registers > 1 else {}),
             "release": In(1),
-            "codes": Out(data.ArrayLayout(signed(8), config.tile)),
-        })
+        }
 
     def elaborate(self, platform):
         m = Module()

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ternforge.config import CoreConfig
     from ternforge.core.lanes import DotProduct
 
-__all__ = ["AUTO", "KINDS", "Kind", "cell_models", "check_lane", "dot_product", "resolve_lane"]
+__all__ = ["AUTO", "KINDS", "Kind", "cell_models", "check_lane", "dot_product", "holds_tiles",
+           "resolve_lane"]
 
 #: Instead of a kind: the best one for the device.
 AUTO = "auto"
@@ -28,6 +29,7 @@ class Kind:
     module: str
     best_for: tuple[str, ...] = ()  #: families for which ``auto`` means this kind
     cells: str = ""  #: file beside this one with models of its primitives, for simulators
+    holds_tiles: bool = False  #: takes the place of the tile buffer too
 
 
 #: Every kind. All of them work on any part and in simulation: primitives of a family are only used
@@ -35,6 +37,7 @@ class Kind:
 KINDS = {
     "portable": Kind(module="ternforge.lanes.portable", best_for=("ice40",)),
     "ecp5": Kind(module="ternforge.lanes.ecp5", best_for=("ecp5",), cells="ecp5_cells.v"),
+    "table": Kind(module="ternforge.lanes.table", cells="ecp5_cells.v", holds_tiles=True),
 }
 
 
@@ -43,6 +46,11 @@ def check_lane(name: object) -> None:
     if name not in KINDS and name != AUTO:
         raise ValueError(f"CoreConfig.lane must be a kind of lanes, not {name!r}: "
                          f"{suggestion(str(name), [*KINDS, AUTO])}")
+
+
+def holds_tiles(name: str) -> bool:
+    """Whether lanes of this kind take the place of the tile buffer too."""
+    return name != AUTO and KINDS[name].holds_tiles
 
 
 def resolve_lane(config: "CoreConfig", family: str) -> "CoreConfig":

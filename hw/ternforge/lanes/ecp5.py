@@ -1,6 +1,6 @@
 """Lanes on the carry chains of the ECP5: a cell negates both operands while it adds them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, groupby
 
 from amaranth import *
@@ -11,7 +11,7 @@ from ternforge.config import CoreConfig
 from ternforge.core.lanes import DotProduct
 from ternforge.lanes.tree import Addition, Node, adder_tree, tree_levels
 
-__all__ = ["AdderChain", "Lanes"]
+__all__ = ["AdderChain", "Lanes", "add_on_chains"]
 
 #: Contents of half a CCU2C. It adds P(A, B) and Q(C, D): its table holds P ^ Q, and the first four
 #: entries (C = D = 0) are its carry where P = Q. So Q(0, 0) must be 0.
@@ -118,8 +118,7 @@ class Lanes(DotProduct):
         self.latency = -(-tree_levels(config.tile) // config.tree_levels) + 1
 
     def total(self, m: Module, trits: Iterator[tuple[Value, Value]], platform) -> Value:
-        self._numbers = count()
-        nodes = []
+        nodes, numbers = [], count()
         for k, (nonzero, sign) in enumerate(trits):
             code = Signal(signed(8), name=f"code_{k}", reset_less=True)
             m.d.sync += code.eq(self.codes[k])
@@ -128,30 +127,43 @@ class Lanes(DotProduct):
             negative = self.register(m, 1, sign)
             nodes.append(Node(code, 1, negative, negative))
 
-        def add(additions: list[Addition]) -> list[Value]:
-            sums = []
-            widths = groupby(additions, lambda each: max(len(each.left.value),
-                                                         len(each.right.value)))
-            for width, group in widths:
-                same = list(group)
-                # A head and an even number of bits make an odd number of half cells.
-                per_chain = 1 if width % 2 == 0 else 2
-                for start in range(0, len(same), per_chain):
-                    sums += self._chain(m, width, same[start:start + per_chain])
-            return [value[:each.result.width].as_signed()
-                    for value, each in zip(sums, additions, strict=True)]
-
-        return adder_tree(nodes, self.config.tree_levels, add,
+        return adder_tree(nodes, self.config.tree_levels,
+                          lambda additions: add_on_chains(m, additions, numbers),
                           lambda shape, value: self.register(m, shape, value))
 
-    def _chain(self, m: Module, width: int, additions: list[Addition]) -> list[Value]:
-        negating = additions[0].left.invert is not None
-        chain = AdderChain(width, len(additions), negating=negating)
-        m.submodules[f"chain_{next(self._numbers)}"] = chain
-        for k, each in enumerate(additions):
-            m.d.comb += [chain.a[k].eq(each.left.value), chain.b[k].eq(each.right.value),
-                         chain.carry[k].eq(each.carry)]
-            if negating:
-                m.d.comb += [chain.invert_a[k].eq(each.left.invert),
-                             chain.invert_b[k].eq(each.right.invert)]
-        return [chain.sum[k] for k in range(len(additions))]
+
+def add_on_chains(m: Module, additions: Sequence[Addition], numbers: Iterator[int]) -> list[Value]:
+    """Makes the adders of one level of a tree, each on a carry chain.
+
+    Parameters
+    ----------
+    m : Module
+        Gets the chains as submodules.
+    additions : sequence of Addition
+        The adders.
+    numbers : iterator of int
+        Numbers of the chains that are made.
+    """
+    sums = []
+    widths = groupby(additions, lambda each: max(len(each.left.value), len(each.right.value)))
+    for width, group in widths:
+        same = list(group)
+        # A head and an even number of bits make an odd number of half cells.
+        per_chain = 1 if width % 2 == 0 else 2
+        for start in range(0, len(same), per_chain):
+            sums += _chain(m, width, same[start:start + per_chain], next(numbers))
+    return [value[:each.result.width].as_signed()
+            for value, each in zip(sums, additions, strict=True)]
+
+
+def _chain(m: Module, width: int, additions: list[Addition], number: int) -> list[Value]:
+    negating = additions[0].left.invert is not None
+    chain = AdderChain(width, len(additions), negating=negating)
+    m.submodules[f"chain_{number}"] = chain
+    for k, each in enumerate(additions):
+        m.d.comb += [chain.a[k].eq(each.left.value), chain.b[k].eq(each.right.value),
+                     chain.carry[k].eq(each.carry)]
+        if negating:
+            m.d.comb += [chain.invert_a[k].eq(each.left.invert),
+                         chain.invert_b[k].eq(each.right.invert)]
+    return [chain.sum[k] for k in range(len(additions))]

@@ -45,11 +45,11 @@ def tree_levels(terms: int) -> int:
 def adder_tree(nodes: Sequence[Node], per_stage: int,
                add: Callable[[list[Addition]], list[Value]],
                register: Callable[[ShapeLike, Value], Value]) -> Value:
-    """Sum of ``nodes``, complete.
+    """Sum of ``nodes``, complete. Either all of them lack their one, or none does.
 
     Each adder takes one of the lacking ones as its carry. There is one more of them than adders;
-    the first node that stays alone on a level takes it. The number of terms must not be a power of
-    two, so that there is such a node.
+    the first node that stays alone on a level takes it. The number of such terms must not be a
+    power of two, so that there is such a node.
 
     Parameters
     ----------
@@ -69,8 +69,7 @@ def adder_tree(nodes: Sequence[Node], per_stage: int,
             # Prefer to keep the right one's: at most one of both is complete.
             carry, lacks = ((left.lacks, right.lacks) if left.lacks is not None
                             else (right.lacks, None))
-            assert carry is not None
-            additions.append(Addition(left, right, carry,
+            additions.append(Addition(left, right, C(0, 1) if carry is None else carry,
                                       Node(C(0), left.terms + right.terms, lacks)))
         alone = nodes[-1] if len(nodes) % 2 else None
         if alone is not None and not completed and alone.lacks is not None:

@@ -17,7 +17,7 @@ from ternforge.core.scale import SCALE, ScaleUnit
 from ternforge.core.sequencer import Sequencer
 from ternforge.host.port import HostPort
 from ternforge.host.uart import Uart
-from ternforge.lanes import KINDS, dot_product
+from ternforge.lanes import KINDS, dot_product, table
 
 __all__ = ["BENCHES", "Rows", "Together", "ports"]
 
@@ -100,7 +100,15 @@ def lanes() -> dict[str, wiring.Component]:
     """Decoder, and lanes of two widths and depths of pipeline, of each kind."""
     return {"decoder": TritDecoder(), **{
         f"{name}_{kind}": dot_product(CoreConfig(lanes=lanes, tree_levels=levels, lane=kind))
-        for kind in KINDS for name, lanes, levels in (("two", 2, 1), ("eight", 8, 2))}}
+        for kind, made in KINDS.items() if not made.holds_tiles
+        for name, lanes, levels in (("two", 2, 1), ("eight", 8, 2))}}
+
+
+def tables() -> dict[str, wiring.Component]:
+    """Lanes of tables: the fewest, with adders of their own, and as many as DDR memory feeds."""
+    return {"two": table.Lanes(CoreConfig(lanes=2, max_fan_in=30, tile_registers=2), shared=1),
+            "sixteen": table.Lanes(CoreConfig(lanes=16, elements=8, max_fan_in=240, tree_levels=1,
+                                              tile_registers=2))}
 
 
 def quantise() -> dict[str, wiring.Component]:
@@ -143,6 +151,6 @@ def host() -> dict[str, wiring.Component]:
 
 #: Units of each bench; the tests stand in the module ``bench_<name>``.
 BENCHES: dict[str, Callable[[], dict[str, wiring.Component]]] = {
-    "lanes": lanes, "quantise": quantise, "scalar": scalar, "epilogue": epilogue,
+    "lanes": lanes, "tables": tables, "quantise": quantise, "scalar": scalar, "epilogue": epilogue,
     "sequencer": sequencer, "tokens": tokens, "host": host,
 }
