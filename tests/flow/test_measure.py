@@ -51,7 +51,7 @@ def test_unit_without_a_clock(family):
 
 
 def test_bad_requests_are_refused():
-    with pytest.raises(UserError, match=r"^units are measured for ecp5 and ice40, not 'gowin'$"):
+    with pytest.raises(UserError, match=r"^units are measured for ecp5 and ice40, not 'xilinx'$"):
         measure_component(TABLE, "table_only", "gowin")
     with pytest.raises(UserError, match=r"^seeds must name at least one seed$"):
         measure_component(TABLE, "table_only", "ecp5", ())
