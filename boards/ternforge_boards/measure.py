@@ -42,7 +42,7 @@ TANG_PRIMER_20K = Board(
     resources=Resources(lut=20736, ff=15552, block_ram=46, block_ram_bits=18432, dsp=48),
     url="https://wiki.sipeed.com/hardware/en/tang/tang-primer-20k/primer-20k.html",
     verified="pins agree with amaranth-boards; units are placed and routed, nothing is built",
-    synth_options=("-family", "gw2a"),
+    synth_options=("-family", "gw2a", "-nowidelut"),
     route_options=("--vopt", "family=GW2A-18C"),
 )
 
