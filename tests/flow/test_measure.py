@@ -102,7 +102,8 @@ def test_wires_may_be_called_like_bits(family):
 
 
 def test_bad_requests_are_refused():
-    with pytest.raises(UserError, match=r"^units are measured for ecp5, ice40, gowin, not 'xilinx'$"):
+    with pytest.raises(UserError, match=r"^units are measured for ecp5, ice40, gowin, not "
+                                        r"'xilinx'$"):
         measure_component(TABLE, "table_only", "xilinx")
     with pytest.raises(UserError, match=r"^seeds must name at least one seed$"):
         measure_component(TABLE, "table_only", "ecp5", ())
