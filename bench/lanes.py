@@ -29,7 +29,7 @@ __all__ = ["CODES", "measure"]
 CODES = {"1.6": True, "2": False}
 
 #: What nextpnr is asked for in MHz, beyond what lanes reach, and adder levels between registers.
-TARGETS = {"ecp5": (250.0, 1), "ice40": (60.0, 2)}
+TARGETS = {"ecp5": (250.0, 1), "ice40": (60.0, 2), "gowin": (450.0, 1)}
 
 #: The same of lanes of tables, whose fill units are measured with them, and the vectors that these
 #: hold: most elements per cycle, and longest vector. As the presets ``ddr-n16`` and ``up5k``.
@@ -104,13 +104,13 @@ def bench(
         help="Kind of lanes; may be repeated. All that are made for the family.")] = None,
     macs: Annotated[list[int] | None, typer.Option(
         help="Products per cycle, a multiple of 10; may be repeated. ECP5: 70, or 80 of tables, "
-             "and 200; iCE40: 40.")] = None,
+             "and 200; others: 40.")] = None,
     bits: Annotated[list[str] | None, typer.Option(
         help="Bits of a weight, 1.6 or 2; may be repeated. Both that the kind has unless "
              "given.")] = None,
     tree_levels: Annotated[int | None, typer.Option(
-        help="Adder levels between registers; 1 on the ECP5 and of tables, 2 on the "
-             "iCE40.")] = None,
+        help="Adder levels between registers; 2 on the iCE40, but for tables, 1 on "
+             "others.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of nextpnr; the median counts.")] = 5,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -9,7 +9,7 @@ from ternforge.output import atomic_file
 from .figures import Data, Reach, Row
 from .show import lanes_rows
 from .tokens import CASES
-from .units import ECP5, ICE40, UNITS
+from .units import TARGETS, UNITS
 
 __all__ = ["write_plots"]
 
@@ -56,7 +56,7 @@ def _tokens(axes: Any, rows: Sequence[Row], data: Mapping[str, Data]) -> bool:
 
 
 def _area(axes: Any, rows: Sequence[Row], data: Mapping[str, Data]) -> bool:
-    names = [(target, unit) for target in (ECP5, ICE40) for unit in UNITS
+    names = [(target, unit) for target in TARGETS for unit in UNITS
              if target.name(unit) in data]
     if not names:
         return False

@@ -6,11 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ternforge.presets import core_preset
-
 from .figures import Data, Row
 from .peers.compare import PEERS, RECORDED, density
-from .units import ECP5, ICE40
+from .units import ECP5, TARGETS
 
 __all__ = ["MARKS", "WIDE", "figure_table", "lanes_rows", "lanes_table", "number", "print_all"]
 
@@ -62,11 +60,11 @@ def lanes_rows(data: Mapping[str, Data]) -> list[dict[str, Any]]:
     left out where our lanes were not measured.
     """
     found = []
-    for target in (ECP5, ICE40):
+    for target in TARGETS:
         ours = data.get(target.name("lanes"))
         if ours is not None:
             found.append(_row(f"ternforge lanes, {target.preset}", target.family, "measured",
-                              core_preset(target.preset).tile, ours))
+                              target.config.tile, ours))
         found += [_row(peer.title, target.family, "measured", theirs["mac_per_cycle"], theirs)
                   for peer in PEERS if peer.target is target
                   and (theirs := data.get(peer.measurement)) is not None]

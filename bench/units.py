@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ from ternforge_boards.measure import measure_component
 
 from .figures import Data, Figure, Measurement, Reach
 
-__all__ = ["FIGURES", "MEASUREMENTS", "UNITS", "Untraced", "measure"]
+__all__ = ["CHECKED", "FIGURES", "MEASUREMENTS", "TARGETS", "UNITS", "Untraced", "measure"]
 
 #: What area and speed of a unit depend on.
 DEPENDS = ("hw", "boards/ternforge_boards", "bench/units.py", "bench/figures.py")
@@ -100,26 +100,32 @@ class Target:
     preset: str
     freq_mhz: float
     device: str | None = None  #: for what does not fit the smallest
-    without: tuple[str, ...] = ()  #: units that cannot be measured alone
+    units: tuple[str, ...] = tuple(UNITS)  #: those that are measured
+    lane: str | None = None  #: kind of lanes, if not the preset's
 
     @property
-    def units(self) -> list[str]:
-        """Names of the units that are measured."""
-        return [unit for unit in UNITS if unit not in self.without]
+    def config(self) -> CoreConfig:
+        """The core that is measured."""
+        config = core_preset(self.preset)
+        return config if self.lane is None else replace(config, lane=self.lane)
 
     def name(self, unit: str) -> str:
         """Of a unit's measurement."""
         return f"{unit}.{self.family}-{self.preset}"
 
 
-# On its own, the tile buffer of the ECP5 ends ABC of YoWASP's Yosys 0.70 without a message.
-ECP5 = Target("ecp5", "ddr-n16", 200, "45k", without=("tile-buffer",))
+ECP5 = Target("ecp5", "ddr-n16", 200, "45k")
 ICE40 = Target("ice40", "up5k", 60)
+# A whole core fits a GW2A-18, but nextpnr does not place it within a quarter of an hour.
+GOWIN = Target("gowin", "ddr-n16", 450, units=("lanes", "decoder", "epilogue"), lane="portable")
+
+#: All of them.
+TARGETS = (ECP5, ICE40, GOWIN)
 
 
 def measure(unit: str, target: Target, seeds: Sequence[int]) -> Data:
     """LUT, FF, block RAM, DSP and Fmax of a unit; its registers to the outside are left out."""
-    component = UNITS[unit](core_preset(target.preset))
+    component = UNITS[unit](target.config)
     design = generate(component, "unit_under_test", family=target.family)
     return measure_component(design.text, design.name, target.family, seeds, target.freq_mhz,
                              memories=design.memories, device=target.device,
@@ -131,10 +137,11 @@ def _measurements(target: Target) -> list[Measurement]:
                         depends=DEPENDS, seeded=True) for unit in target.units]
 
 
-MEASUREMENTS = (*_measurements(ECP5), *_measurements(ICE40))
+MEASUREMENTS = tuple(one for target in TARGETS for one in _measurements(target))
 
 #: Measurement whose tokens prove the configuration, by preset.
-CHECKED = {"ddr-n16": "tokens.370m-ddr-n16", "up5k": "board.icebreaker"}
+CHECKED = {"ddr-n16": "tokens.370m-ddr-n16", "ddr-n64": "tokens.370m-ddr-n64",
+           "up5k": "board.icebreaker"}
 
 
 def _figures(unit: str, target: Target, *, quick: bool, **reaches: str) -> list[Figure]:
@@ -155,17 +162,17 @@ def _figures(unit: str, target: Target, *, quick: bool, **reaches: str) -> list[
                    quick=quick) for key, text in shown]
 
 
-def _per_mac(target: Target, reach: str) -> Figure:
-    config, name = core_preset(target.preset), target.name("lanes")
+def _per_mac(target: Target, reach: str, *, quick: bool = True) -> Figure:
+    config, name = target.config, target.name("lanes")
     return Figure(name=f"{name}.lut-per-mac",
                   title=f"LUT per ternary int8 MAC/cycle, {target.family}, {config.tile} MAC, "
                         "1.6 bit/weight decoder included",
                   unit="LUT4", of=(name,), value=lambda data: data["lut"] / config.tile,
-                  reach=Reach(reach), checked=CHECKED[target.preset], quick=True)
+                  reach=Reach(reach), checked=CHECKED[target.preset], quick=quick)
 
 
 FIGURES = (
-    _per_mac(ECP5, "<= 15.5"), _per_mac(ICE40, "<= 24"),
+    _per_mac(ECP5, "<= 15.5"), _per_mac(ICE40, "<= 24"), _per_mac(GOWIN, "", quick=False),
     *_figures("lanes", ECP5, quick=True, fmax_mhz=">= 180"),
     *_figures("lanes", ICE40, quick=True),
     *_figures("core", ECP5, quick=False, lut="<= 3500", dsp="<= 8", fmax_mhz=">= 130"),
@@ -174,4 +181,5 @@ FIGURES = (
       for figure in _figures(unit, ECP5, quick=unit in ("decoder", "epilogue"))),
     *(figure for unit in ICE40.units if unit not in ("core", "lanes")
       for figure in _figures(unit, ICE40, quick=unit == "decoder")),
+    *(figure for unit in GOWIN.units for figure in _figures(unit, GOWIN, quick=False)),
 )

@@ -48,9 +48,9 @@ class Board:
 
     name: str  #: what ``--board`` takes
     title: str  #: for people
-    family: Literal["ice40", "ecp5"]
-    device: str  #: as nextpnr's option names it: ``up5k``, ``85k``
-    package: str  #: as nextpnr's ``--package`` takes it
+    family: Literal["ice40", "ecp5", "gowin"]
+    device: str  #: as nextpnr's option names it: ``up5k``, ``85k``, ``GW2A-LV18PG256C8/I7``
+    package: str  #: as nextpnr's ``--package`` takes it; empty where the device says it
     speed: str = ""  #: speed grade, where nextpnr wants one
     part: str  #: the manufacturer's part number
     clock_port: str = "clk"  #: port that the oscillator drives; among ``pins``

@@ -7,16 +7,20 @@ from ternforge_boards.board import Board, Pin
 
 __all__ = ["constraints", "constraints_name"]
 
+_SUFFIXES = {"ecp5": "lpf", "ice40": "pcf", "gowin": "cst"}
+
 
 def constraints_name(board: Board) -> str:
     """File name that the family's tool expects, from the board's own name."""
-    return f"{board.name}.{'lpf' if board.family == 'ecp5' else 'pcf'}"
+    return f"{board.name}.{_SUFFIXES[board.family]}"
 
 
 def constraints(
     board: Board, ports: Iterable[str] | None = None, *, clock_mhz: float | None = None
 ) -> str:
-    """Text of the ``.lpf`` (ECP5) or ``.pcf`` (iCE40) file.
+    """Text of the ``.lpf`` (ECP5), ``.pcf`` (iCE40) or ``.cst`` (Gowin) file.
+
+    The last has no frequency: nextpnr takes it as an option.
 
     Parameters
     ----------
@@ -42,11 +46,12 @@ def constraints(
                 f"its ports are {', '.join(pin.port for pin in pins)}"
             )
         pins = [pin for pin in pins if pin.port in wanted]
-    lines = [f"# {board.title}, {board.part}"]
-    write = _lpf if board.family == "ecp5" else _pcf
+    comment = "//" if board.family == "gowin" else "#"
+    lines = [f"{comment} {board.title}, {board.part}"]
+    write = {"ecp5": _lpf, "ice40": _pcf, "gowin": _cst}[board.family]
     for pin in pins:
         lines += write(pin)
-    if board.clock_port in {pin.port for pin in pins}:
+    if board.clock_port in {pin.port for pin in pins} and board.family != "gowin":
         frequency = board.oscillator_mhz if clock_mhz is None else clock_mhz
         if board.family == "ecp5":
             lines.append(f'FREQUENCY PORT "{board.clock_port}" {frequency:.6g} MHZ;')
@@ -72,3 +77,7 @@ def _lpf(pin: Pin) -> list[str]:
 def _pcf(pin: Pin) -> list[str]:
     options = " -pullup yes" if pin.pull == "up" else ""
     return [f"set_io{options} {pin.port} {pin.site}"]
+
+
+def _cst(pin: Pin) -> list[str]:
+    return [f'IO_LOC "{pin.port}" {pin.site};']

@@ -9,25 +9,47 @@ exactly, and left out of the result.
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import median, median_low
 from typing import Any, NamedTuple
 
 from ternforge.cache import cache_dir, cached, content_key
 from ternforge.errors import UserError
 from ternforge.output import write_text
 from ternforge.process import find_tool
-from ternforge_boards.board import Board, board
+from ternforge_boards.board import Board, Pin, Resources, board
 from ternforge_boards.jobs import Jobs, Progress
 from ternforge_boards.nextpnr import place_seeds
 from ternforge_boards.yosys import flow_versions, synthesise, tool_version
 
 __all__ = ["UNIT_BOARDS", "PortBits", "UnitResult", "measure_component", "unit_wrapper"]
 
+#: Not among the boards, as nothing is built for it.
+TANG_PRIMER_20K = Board(
+    name="tang-primer-20k",
+    title="Sipeed Tang Primer 20K (GW2A-18)",
+    family="gowin",
+    device="GW2A-LV18PG256C8/I7",
+    package="",
+    part="GW2A-LV18PG256C8/I7",
+    oscillator_mhz=27.0,
+    core_mhz=27.0,
+    pins=(Pin(port="clk", site="H11"), Pin(port="uart_rx", site="T13"),
+          Pin(port="uart_tx", site="M11")),
+    resources=Resources(lut=20736, ff=15552, block_ram=46, block_ram_bits=18432, dsp=48),
+    url="https://wiki.sipeed.com/hardware/en/tang/tang-primer-20k/primer-20k.html",
+    verified="pins agree with amaranth-boards; units are placed and routed, nothing is built",
+    synth_options=("-family", "gw2a", "-nowidelut"),
+    route_options=("--vopt", "family=GW2A-18C"),
+)
+
 #: Board whose package, pins and tool options each family's units are measured with.
-UNIT_BOARDS = {"ecp5": "ulx3s-85f", "ice40": "icebreaker"}
+UNIT_BOARDS: dict[str, Callable[[], Board]] = {
+    "ecp5": partial(board, "ulx3s-85f"), "ice40": partial(board, "icebreaker"),
+    "gowin": lambda: TANG_PRIMER_20K}
 
 #: Name of the wrapper's module.
 WRAPPER = "ternforge_unit"
@@ -48,7 +70,8 @@ class UnitResult:
     family: str
     device: str  #: as nextpnr's option names it
     #: LUT4 sites, as nextpnr counts them, with the ends of carry chains and one or two that drive
-    #: constants; on the iCE40 logic cells
+    #: constants; on the iCE40 logic cells; on Gowin parts also bits of adders, and tables that only
+    #: lead to a register
     lut: int
     ff: int
     block_ram: int
@@ -157,7 +180,7 @@ def measure_component(
         of them do, and a path leads from register to register through the component.
     device : str
         Of the board's family and package, as nextpnr's option names it. Unless given, the smallest:
-        ``25k`` (ECP5 LFE5U-25F) or ``up5k``.
+        ``25k`` (ECP5 LFE5U-25F), ``up5k`` or the GW2A-18.
     synth_options : sequence of str
         More options for Yosys' ``synth_*``, such as ``-nowidelut``.
     jobs : int
@@ -173,10 +196,10 @@ def measure_component(
         If a tool fails, for example because the component does not fit.
     """
     if family not in UNIT_BOARDS:
-        raise UserError(f"units are measured for {' and '.join(UNIT_BOARDS)}, not {family!r}")
+        raise UserError(f"units are measured for {', '.join(UNIT_BOARDS)}, not {family!r}")
     if not seeds:
         raise UserError("seeds must name at least one seed")
-    record = board(UNIT_BOARDS[family])
+    record = UNIT_BOARDS[family]()
     smallest = "25k" if family == "ecp5" else record.device
     record = replace(record, trim_carries=True, device=device or smallest)
     runner = Jobs(progress)
@@ -194,12 +217,14 @@ def measure_component(
     ins, outs = (sum(port.width for port in ports if port.output == output and port.name != clock)
                  for output in (False, True))
     # The first bit of `sum` is a register alone. A logic cell of the iCE40 holds a table and a
-    # register; the registers of `before` have cells of their own, and so has that bit.
+    # register; the registers of `before` have cells of their own, and so has that bit. So it is on
+    # Gowin parts, where a table that does nothing leads to each register.
     used, ff = placements[0].used, ins + outs
+    lut = median_low(placement.used["lut"] for placement in placements)
     speeds = {placement.seed: placement.critical.achieved_mhz for placement in placements}
     return UnitResult(
         family=family, device=record.device,
-        lut=used["lut"] - (ins + outs if family == "ice40" else outs - 1),
+        lut=lut - (outs - 1 if family == "ecp5" else ins + outs),
         ff=used["ff"] - ff, block_ram=used["block_ram"], dsp=used["dsp"],
         fmax_mhz=median(speeds.values()), fmax_of_seeds=speeds, freq_mhz=freq_mhz,
         tool_versions=flow_versions(family))

@@ -14,20 +14,27 @@ from ternforge.process import ToolError, find_tool
 from ternforge_boards.board import Board
 from ternforge_boards.constraints import constraints, constraints_name
 from ternforge_boards.jobs import Jobs
-from ternforge_boards.yosys import Netlist, link, tool_version
+from ternforge_boards.yosys import Netlist, link, nextpnr_package, tool_version
 
 __all__ = ["Clock", "Placement", "pack", "parse_report", "place", "place_seeds"]
 
 #: nextpnr keeps periods in whole picoseconds, so a constraint comes back a little off.
 ROUNDING = 2e-4
 
-#: Our names for what nextpnr counts, per family.
+#: Our names for what nextpnr counts, per family; more in :func:`parse_report`.
 UTILISATION = {
     "ice40": {"lut": "ICESTORM_LC", "block_ram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP",
               "spram": "ICESTORM_SPRAM"},
     "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "block_ram": "DP16KD",
              "dsp": "MULT18X18D"},
+    "gowin": {"lut": "LUT4", "ff": "DFF", "block_ram": "BSRAM", "dsp": "MULT18X18"},
 }
+
+#: Multipliers of Gowin parts in 18 by 18 bit.
+GOWIN_MULTIPLIERS = {"MULT36X36": 4, "MULTALU18X18": 1, "MULTALU36X18": 2, "MULTADDALU18X18": 2}
+
+#: What the result of a placement is called, per family.
+RESULTS = {"ice40": "placed.asc", "ecp5": "placed.config", "gowin": "placed.json"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +80,11 @@ def parse_report(report: Mapping[str, Any], board: Board) -> tuple[list[Clock], 
     ]
     used = {name: int(report["utilization"][cell]["used"])
             for name, cell in UTILISATION[board.family].items()}
+    if board.family == "gowin":  # an adder's bit stands in the place of a table
+        also = {cell: int(entry["used"]) for cell, entry in report["utilization"].items()}
+        used["lut"] += also["ALU"] + 4 * also["RAM16SDP4"]
+        used["dsp"] += -(-also["MULT9X9"] // 2) + sum(
+            size * also[cell] for cell, size in GOWIN_MULTIPLIERS.items() if cell in also)
     return clocks, used
 
 
@@ -98,19 +110,25 @@ def place(netlist: Netlist, board: Board, seed: int, jobs: Jobs, *, clock_mhz: f
     clock_mhz : float
         Constraint of the clock pin; behind a PLL, nextpnr derives the other clocks itself.
     """
-    tool = find_tool(f"yowasp-nextpnr-{board.family}", "ternforge[flow]")
+    package = nextpnr_package(board.family)
+    tool = find_tool(package, "ternforge[flow]")
     pins = constraints(board, netlist.ports, clock_mhz=clock_mhz)
     pins_name = constraints_name(board)
-    result = "placed.config" if board.family == "ecp5" else "placed.asc"
-    options = [f"--{board.device}", "--package", board.package]
-    if board.speed:
-        options += ["--speed", board.speed]
-    options += ["--seed", str(seed), "--lpf" if board.family == "ecp5" else "--pcf", pins_name,
-                "--textcfg" if board.family == "ecp5" else "--asc", result,
-                "--json", "netlist.json", "--report", "report.json", *board.route_options,
+    result = RESULTS[board.family]
+    if board.family == "gowin":
+        options = ["--device", board.device, "--seed", str(seed), "--vopt", f"cst={pins_name}",
+                   "--freq", f"{board.oscillator_mhz if clock_mhz is None else clock_mhz:.6g}",
+                   "--write", result]
+    else:
+        options = [f"--{board.device}", "--package", board.package]
+        if board.speed:
+            options += ["--speed", board.speed]
+        options += ["--seed", str(seed), "--lpf" if board.family == "ecp5" else "--pcf", pins_name,
+                    "--textcfg" if board.family == "ecp5" else "--asc", result]
+    options += ["--json", "netlist.json", "--report", "report.json", *board.route_options,
                 # The report decides about missed clocks: it knows them all.
                 "--timing-allow-fail"]
-    key = content_key(tool_version(f"yowasp-nextpnr-{board.family}"), options, pins, netlist.path)
+    key = content_key(tool_version(package), options, pins, netlist.path)
 
     def fill(folder: Path) -> None:
         link(netlist.path, folder / "netlist.json")

