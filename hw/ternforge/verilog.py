@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Const, Value
+from amaranth.hdl import ClockDomain, Const, Fragment, Value
 from amaranth.lib import wiring
 
 from . import output
@@ -133,7 +133,8 @@ def _inline(memory: str, words: list[int], width: int) -> str:
 
 
 def generate(component: wiring.Component, name: str, *, image_memory: str = "memory",
-             extra_ports: dict | None = None, family: str | None = None) -> VerilogDesign:
+             extra_ports: dict | None = None, family: str | None = None,
+             reset: bool = True) -> VerilogDesign:
     """Convert ``component`` to Verilog-2005.
 
     Parameters
@@ -151,6 +152,9 @@ def generate(component: wiring.Component, name: str, *, image_memory: str = "mem
     family : str, optional
         Family whose primitives may be used (``"ecp5"``). Without it, there are none: the Verilog
         is for any part, and for simulators.
+    reset : bool
+        False leaves out ``rst`` and all that it does: registers have their values after a reset
+        from the start. For simulators, whose speed depends on it.
 
     Returns
     -------
@@ -160,8 +164,13 @@ def generate(component: wiring.Component, name: str, *, image_memory: str = "mem
     ports = {port: (value, rtlil_direction(description))
              for port, value, description in ports_of(component)}
     described = [description for _, _, description in ports_of(component)]
-    text = rtlil.convert(component, name=name, ports={**ports, **(extra_ports or {})},
-                         platform=Target(family) if family else None, emit_src=False)
+    fragment = Fragment.get(component, Target(family) if family else None)
+    if not reset:
+        domain = ClockDomain("sync", reset_less=True)
+        fragment.add_domains(domain)
+        ports["clk"] = domain.clk, rtlil_direction(Port("clk", "input", 1, signed=False))
+    text = rtlil.convert(fragment, name=name, ports={**ports, **(extra_ports or {})},
+                         emit_src=False)
     with tempfile.TemporaryDirectory(prefix="ternforge-") as work:
         folder = Path(work)
         (folder / "design.il").write_text(text)

@@ -13,9 +13,11 @@ from ternforge.accelerator import accelerator
 from ternforge.cache import cached, content_key
 from ternforge.config import CoreConfig
 from ternforge.core.core import SITES
+from ternforge.core.lanes import BEHAVIOURAL
 from ternforge.core.sequencer import Cause
 from ternforge.verilog import generate
 
+from .behavioural import MODEL, lanes_defines, lanes_verilog
 from .verilator import build_library
 
 __all__ = ["EVENT", "MemoryModel", "Step", "VerilatedCore", "accelerator_verilog",
@@ -98,29 +100,55 @@ def generator_key() -> str:
     return content_key(*(path for path in sorted(folder.rglob("*.py"))))
 
 
-def accelerator_verilog(config: CoreConfig) -> Path:
-    """Generated Verilog of the accelerator with an empty image memory, cached by content."""
-    def fill(folder: Path):
-        generate(accelerator(config), "accelerator").write(folder)
+def accelerator_verilog(config: CoreConfig, *, behavioural_lanes: bool = False) -> list[Path]:
+    """Generated Verilog of the accelerator with an empty image memory, cached by content.
 
-    key = content_key("accelerator", repr(config), generator_key())
-    return cached("verilog", key, fill) / "accelerator.v"
+    It has no reset: its registers start with the values that a reset would give them.
+    """
+    def fill(folder: Path):
+        generate(accelerator(config), "accelerator", reset=False,
+                 family=BEHAVIOURAL if behavioural_lanes else None).write(folder)
+        if behavioural_lanes:
+            (folder / "lanes.sv").write_text(lanes_verilog(config))
+
+    lanes = lanes_verilog(config) if behavioural_lanes else ""
+    key = content_key("accelerator", repr(config), generator_key(), lanes)
+    folder = cached("verilog", key, fill)
+    return [folder / "accelerator.v", *([folder / "lanes.sv"] if behavioural_lanes else [])]
 
 
 def build_simulator(config: CoreConfig, *,
                     trace: Literal["fst", "vcd"] | None = None,
+                    behavioural_lanes: bool = False, savable: bool = False,
                     progress: Callable[[str], object] | None = None) -> Path:
-    """Shared library of the Verilated accelerator, cached by content."""
+    """Shared library of the Verilated accelerator, cached by content.
+
+    Parameters
+    ----------
+    config : CoreConfig
+        Size.
+    trace : "fst" or "vcd", optional
+        Compile waveform support in.
+    behavioural_lanes : bool
+        One C++ function instead of the Verilog of the lanes, see :mod:`.behavioural`.
+    savable : bool
+        Compile :meth:`VerilatedCore.save` and :meth:`VerilatedCore.restore` in.
+    progress : callable, optional
+        Called with a short text as each step starts.
+    """
     if progress:
         progress("Amaranth generates the Verilog")
-    harness = HARNESS.read_text()
-    defines = [f"-DSTATE_ADDRESS_BITS={config.state_address_bits}", f"-DSTREAMS={config.streams}",
-               f"-DCORES={config.cores}"]
+    parts, defines = [HARNESS], [f"-DSTATE_ADDRESS_BITS={config.state_address_bits}",
+                                 f"-DSTREAMS={config.streams}", f"-DCORES={config.cores}"]
     if not config.bank_beats:
-        harness = MEMORY.read_text() + harness
+        parts.insert(0, MEMORY)
         defines.append("-DEXTERNAL_MEMORY")
-    return build_library([accelerator_verilog(config)], "accelerator", harness,
-                         trace=trace, cflags=("-O2", *defines), progress=progress)
+    if behavioural_lanes:
+        parts.insert(0, MODEL)
+        defines += lanes_defines(config)
+    return build_library(accelerator_verilog(config, behavioural_lanes=behavioural_lanes),
+                         "accelerator", "".join(part.read_text() for part in parts), trace=trace,
+                         savable=savable, cflags=("-O2", *defines), progress=progress)
 
 
 @cache

