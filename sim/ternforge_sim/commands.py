@@ -36,6 +36,7 @@ from ternforge_model.options import (
 )
 
 from .runner import MemoryModel, build_simulator
+from .saved import SavedRun
 from .simulate import Progress, Simulation, Wave
 from .simulate import simulate as run_simulation
 from .window import WaveRequest
@@ -98,21 +99,29 @@ class Shown:
     run: Simulation
     text: str  #: generated
     wave: tuple[Path, int, int] | None  #: file, first and last cycle of the waveform
+    behavioural_lanes: bool = False  #: the lanes were no Verilog
+    saved: Path | None = None  #: file of the state at its end
 
 
 def run_and_show(board: str, image: PacketSource, prompt: str, tokens: int, temperature: float,
                  seed: int, *, quiet: bool, check: bool = True,
-                 wave: WaveRequest | None = None, memory: MemoryModel | None = None) -> Shown:
-    """Build, run and show."""
+                 wave: WaveRequest | None = None, memory: MemoryModel | None = None,
+                 behavioural_lanes: bool = False, restore: SavedRun | None = None,
+                 save: Path | None = None) -> Shown:
+    """Build, run and show.
+
+    After a run that is restored, ``prompt`` is not read, and no waveform is written.
+    """
     check_choice(tokens, temperature)
     core = core_preset(board)
     tokenizer = image_tokenizer(image)
-    ids = encode_prompt(tokenizer, prompt)
+    ids = encode_prompt(tokenizer, prompt) if restore is None else []
     console = Console(stderr=True, quiet=quiet)
 
     def build(trace: Any = None) -> Path:
         with console.status("simulator") as status:
-            return build_simulator(core, trace=trace,
+            return build_simulator(core, trace=trace, behavioural_lanes=behavioural_lanes,
+                                   savable=not trace and (save or restore) is not None,
                                    progress=lambda step: status.update(f"{step} ..."))
 
     def traced(window: Wave) -> Simulation:
@@ -123,8 +132,8 @@ def run_and_show(board: str, image: PacketSource, prompt: str, tokens: int, temp
 
     library = build()
     text = tokenizer.text_stream(continued=True)
-    steps = len(ids) + tokens - 1
-    with TextDisplay(prompt, quiet=quiet) as display:
+    steps = len(ids) + tokens - 1 if restore is None else tokens
+    with TextDisplay(prompt if restore is None else "", quiet=quiet) as display:
         def on_token(progress: Progress) -> None:
             if progress.token is not None:
                 display.add(text.push(progress.token))
@@ -132,10 +141,14 @@ def run_and_show(board: str, image: PacketSource, prompt: str, tokens: int, temp
                            f"token · {progress.cycles_per_second / 1e3:.0f} k cycles/s")
 
         run = run_simulation(library, core, image, ids, tokens, temperature=temperature, seed=seed,
-                             check=check, on_token=on_token, memory=memory)
+                             check=check, on_token=on_token, memory=memory, restore=restore,
+                             save=save)
         display.add(text.finish())
-    written = (wave or WaveRequest(None, None)).write(f"{board}-{image.model}", run, traced)
-    return Shown(run, tokenizer.decode(run.tokens, continued=True), written)
+    written = None
+    if restore is None:
+        written = (wave or WaveRequest(None, None)).write(f"{board}-{image.model}", run, traced)
+    return Shown(run, tokenizer.decode(run.tokens, continued=True), written, behavioural_lanes,
+                 save if run.first_divergence is None else None)
 
 
 def _results(shown: Shown) -> dict[str, Any]:
@@ -154,6 +167,8 @@ def _results(shown: Shown) -> dict[str, Any]:
         "first_divergence": run.first_divergence and run.first_divergence.to_dict(),
         "waveform": shown.wave and {"path": shown.wave[0], "first_cycle": shown.wave[1],
                                     "last_cycle": shown.wave[2]},
+        "behavioural_lanes": shown.behavioural_lanes,
+        "saved": shown.saved,
     }
 
 
@@ -166,7 +181,8 @@ def print_report(shown: Shown, *, rows: Iterable[tuple[str, str]] = ()) -> None:
         f"{cause} {count / run.cycles:.1%}" for cause, count in run.causes.most_common() if count))
     table.add_row("ideal cycles per token", f"{run.ideal_cycles:.0f} (weights alone)")
     table.add_row("share of the weight-stream limit", f"{run.weight_stream_share:.1%}")
-    table.add_row("simulator", f"{run.simulator_cycles_per_second / 1e3:.0f} k cycles/s")
+    table.add_row("simulator", ("behavioural lanes, " if shown.behavioural_lanes else "")
+                  + f"{run.simulator_cycles_per_second / 1e3:.0f} k cycles/s")
     table.add_row("saturations", saturations_text(run.saturations))
     for row in rows:
         table.add_row(*row)
@@ -179,8 +195,21 @@ def print_report(shown: Shown, *, rows: Iterable[tuple[str, str]] = ()) -> None:
         path, first, last = shown.wave
         console.print(f"waveform of cycles {first} to {last}: {path}", markup=False,
                       soft_wrap=True)
+    if shown.saved is not None:
+        console.print(f"saved: {shown.saved}", markup=False, soft_wrap=True)
     if run.checked_tokens or run.first_divergence:
         console.print(f"bit-exact: {run.checked_tokens}/{run.fed_tokens} tokens")
+
+
+def _check_restored(context: typer.Context) -> None:
+    """Refuse options beside --restore that are those of the saved run, or that need its start."""
+    refused = {"fst": "needs a run from its start", "window": "needs a run from its start",
+               **dict.fromkeys(("prompt", "temperature", "seed", "memory_latency",
+                                "memory_stalls"), "is that of the saved run")}
+    for name, reason in refused.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise UserError(f"--{name.replace('_', '-')} {reason}: leave it out with --restore")
 
 
 def finish(run: Simulation) -> None:
@@ -193,8 +222,13 @@ def finish(run: Simulation) -> None:
                  'ternforge simulate --image model.tfi --prompt "ROMEO:" --temperature 0.8 --json\n'
                  'ternforge simulate --model shakespeare-85f --fst start.fst --window 11334:13000\n'
                  'ternforge simulate --board ddr-n16 --image mmfree-370m.tfi --tokens 1 '
-                 '--memory-latency 60')
+                 '--memory-latency 60\n'
+                 'ternforge simulate --board ddr-n16 --image mmfree-370m.tfi --behavioural-lanes '
+                 '--tokens 8 --save run.npz\n'
+                 'ternforge simulate --board ddr-n16 --image mmfree-370m.tfi --behavioural-lanes '
+                 '--tokens 8 --restore run.npz')
 def simulate(
+    context: typer.Context,
     board: Board = DEFAULT_BOARD, model: Model = None, image: ImageFile = None,
     calibrate: Calibration = None, prompt: Prompt = "ROMEO:", tokens: Tokens = 64,
     temperature: Temperature = 0.0, seed: Seed = 0,
@@ -211,13 +245,27 @@ def simulate(
     memory_stalls: Annotated[float | None, typer.Option(
         help="Share of the cycles in which that memory could give a beat and does not; 0 unless "
              "given.")] = None,
+    behavioural_lanes: Annotated[bool, typer.Option(
+        "--behavioural-lanes", help="Simulate the ternary lanes as one C++ function, which is "
+                                    "faster; all else is the Verilog.")] = False,
+    save: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Write the state after the last token, to go on later.")] = None,
+    restore: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Go on after a saved run, with its sampling and its memory; --tokens "
+                             "counts from there.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a model on the generated Verilog, cycle by cycle, against the integer model."""
-    wave = WaveRequest(fst, window)
+    wave, saved = WaveRequest(fst, window), None
+    if restore is not None:
+        _check_restored(context)
+        saved = SavedRun.read(restore)
+    if save is not None and save.is_dir():
+        raise UserError(f"--save must name a file, not the folder {str(save)!r}")
     memory = memory_model(board, memory_latency, memory_stalls, seed)
     shown = run_and_show(board, open_source(board, model, image, calibrate), prompt, tokens,
-                         temperature, seed, quiet=as_json, check=check, wave=wave, memory=memory)
+                         temperature, seed, quiet=as_json, check=check, wave=wave, memory=memory,
+                         behavioural_lanes=behavioural_lanes, restore=saved, save=save)
     if as_json:
         print_json(_results(shown))
     else:

@@ -9,6 +9,9 @@
 
 #include "Vaccelerator.h"
 #include "verilated.h"
+#if defined(SAVABLE)
+#include "verilated_save.h"
+#endif
 #if defined(TRACE_FST)
 #include "verilated_fst_c.h"
 using Wave = VerilatedFstC;
@@ -279,6 +282,36 @@ uint64_t ternforge_activity(const Simulation* s, const uint32_t** cycles) {
     *cycles = s->activity.data();
     return s->activity.size();
 }
+
+#if defined(SAVABLE)
+// Write the state between two tokens to a file; -1 if it cannot be written.
+int ternforge_save(Simulation* s, const char* path) {
+    VerilatedSave file;
+    file.open(path);
+    if (!file.isOpen()) return -1;
+    file << s->cycle;
+#if defined(EXTERNAL_MEMORY)
+    s->memory.state(file, [](auto& archive, auto& field) { archive << field; });
+#endif
+    file << *s->top;
+    file.close();
+    return 0;
+}
+
+// Read such a file, which must be of this library; -1 if it cannot be read.
+int ternforge_restore(Simulation* s, const char* path) {
+    VerilatedRestore file;
+    file.open(path);
+    if (!file.isOpen()) return -1;
+    file >> s->cycle;
+#if defined(EXTERNAL_MEMORY)
+    s->memory.state(file, [](auto& archive, auto& field) { archive >> field; });
+#endif
+    file >> *s->top;
+    file.close();
+    return 0;
+}
+#endif
 
 // Record cycles first..last to `path`, cycle n at times 2n and 2n+1; returns 0, or -1 if waveforms were not compiled in.
 int ternforge_wave(Simulation* s, const char* path, uint64_t first, uint64_t last) {

@@ -20,6 +20,19 @@ struct MemoryModel {
     bool offered = false;
     uint64_t since_gap = 0, pause_until = 0;
 
+    // All that changes while it runs, to an archive or from it.
+    template <typename Archive, typename Move>
+    void state(Archive& archive, Move move) {
+        uint64_t waiting = requests.size();
+        move(archive, waiting);
+        requests.resize(waiting);
+        for (auto& request : requests)
+            move(archive, request.cycle), move(archive, request.address),
+                move(archive, request.end);
+        move(archive, offered), move(archive, since_gap), move(archive, pause_until);
+        move(archive, seed);
+    }
+
     bool stall() {  // xorshift64*
         seed ^= seed >> 12, seed ^= seed << 25, seed ^= seed >> 27;
         return (seed * 0x2545F4914F6CDD1Dull) >> 32 < stalls;

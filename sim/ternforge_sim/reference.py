@@ -30,6 +30,11 @@ class Reference:
     program : Program, optional
         Run this program instead of the one in the image.
 
+    Attributes
+    ----------
+    state : dict or None
+        State after the tokens so far; None before the first.
+
     Raises
     ------
     ImageError
@@ -43,13 +48,13 @@ class Reference:
         with telling_metadata(image.model):
             self.program = program or (raise_(image) if self._kept else program_of(image, ()))
         self._model = IntegerModel(self.program)
-        self._state: State | None = None
+        self.state: State | None = None
 
     def step(self, token: int) -> tuple[np.ndarray, int]:
         """The writes of the next token, as :func:`.expected_writes` gives them, and its result."""
         ops = None if self._kept else self._unpack()
-        result = self._model.forward([token], self._state, trace=True, ops=ops)
-        self._state = result.state
+        result = self._model.forward([token], self.state, trace=True, ops=ops)
+        self.state = result.state
         return expected_writes(self._outline, result.trace), int(result.tokens[-1])
 
     def _unpack(self) -> Iterator[Op]:

@@ -1,6 +1,7 @@
 """The Verilated accelerator as a Python object: cycle-accurate, one token per call."""
 
 import ctypes
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -168,10 +169,12 @@ def _library(path: Path) -> ctypes.CDLL:
             ("peek", None, pointer, u32, u32, u32, ctypes.POINTER(i32)),
             ("events", u64, pointer, ctypes.POINTER(pointer)),
             ("activity", u64, pointer, ctypes.POINTER(pointer)),
+            ("save", ctypes.c_int, pointer, ctypes.c_char_p),
+            ("restore", ctypes.c_int, pointer, ctypes.c_char_p),
             ("wave", ctypes.c_int, pointer, ctypes.c_char_p, u64, u64),
             ("wave_close", None, pointer)):
         function = getattr(library, f"ternforge_{name}", None)
-        if function is None:  # of the other kind of image memory
+        if function is None:  # of the other kind of image memory, or not compiled in
             continue
         function.restype, function.argtypes = result, arguments
     return library
@@ -300,6 +303,30 @@ class VerilatedCore:
         if not count:
             return np.empty(0, dtype)
         return np.frombuffer(ctypes.string_at(first.value or 0, count * dtype.itemsize), dtype)
+
+    def save(self) -> bytes:
+        """State between two tokens (a library built to be ``savable``)."""
+        with tempfile.TemporaryDirectory(prefix="ternforge-") as folder:
+            path = Path(folder) / "state"
+            self._move("save", path)
+            return path.read_bytes()
+
+    def restore(self, state: bytes):
+        """Continue from a state that :meth:`save` gave, of the same library.
+
+        An image memory on the chip is a part of it; one off the chip is to be loaded as before.
+        """
+        with tempfile.TemporaryDirectory(prefix="ternforge-") as folder:
+            path = Path(folder) / "state"
+            path.write_bytes(state)
+            self._move("restore", path)
+
+    def _move(self, direction: str, path: Path):
+        function = getattr(self._library, f"ternforge_{direction}", None)
+        if function is None:
+            raise ValueError("this simulator was built without saving its state")
+        if function(self._core, str(path).encode()):
+            raise OSError(f"cannot {direction} the simulator's state in {str(path)!r}")
 
     def peek(self, address: int, count: int, stream: int = 0) -> np.ndarray:
         """Elements of a stream's vector RAM, int32 of shape ``[count]``."""

@@ -16,9 +16,10 @@ from ternforge_model.program import Program
 from ternforge_model.sampling import sample
 
 from .compare import Divergence, Outline, first_divergence
-from .feed import Feed, Pass, batch, prefill
+from .feed import Feed, Pass, batch, decode, prefill
 from .reference import Reference
 from .runner import MemoryModel, Step, VerilatedCore
+from .saved import SavedRun, simulator_key
 
 __all__ = ["Progress", "Simulation", "Wave", "ideal_cycles", "simulate"]
 
@@ -132,18 +133,21 @@ class _Run:
         run.causes.update({cause.name.lower(): int(count) for cause, count
                            in zip(Cause, step.activity.sum(0), strict=True)})
         run.fed_tokens += sum(token is not None for token in now.tokens)
+        positions = list(self.positions)
+        for sequence, token in zip(now.sequences, now.tokens, strict=True):
+            self.positions[sequence] += token is not None
         if self.models:
-            self._compare(now, step)
+            self._compare(now, step, positions)
         return step
 
-    def _compare(self, now: Pass, step: Step) -> None:
+    def _compare(self, now: Pass, step: Step, positions: list[int]) -> None:
         streams = len(now.tokens)
         for stream, token in enumerate(now.tokens):
             if token is None:
                 continue
             sequence = now.sequences[stream]
-            position = self.positions[sequence]
-            self.positions[sequence] += 1
+            position = positions[sequence]
+            positions[sequence] += 1
             writes, wanted = self.models[sequence].step(token)
             if not now.head:
                 writes = self.outline.without_head(writes)
@@ -166,7 +170,8 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
              temperature: float = 0.0, seed: int = 0, check: bool = True,
              reference: Program | None = None, memory: MemoryModel | None = None,
              on_token: Callable[[Progress], object] | None = None,
-             wave: Wave | None = None) -> Simulation:
+             wave: Wave | None = None, restore: SavedRun | None = None,
+             save: Path | None = None) -> Simulation:
     """Feed ``prompt`` and generate ``count`` tokens on the hardware.
 
     Every token's writes (vectors, states, codes: address and value) and its result are compared
@@ -195,25 +200,39 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
         Called after each pass.
     wave : Wave, optional
         Record these clock cycles; the library must have been built with waveforms.
+    restore : SavedRun, optional
+        Go on after this run, with its sampling and its memory: ``prompt`` must be empty, and
+        ``temperature``, ``seed`` and ``memory`` are not read. What is returned is of this part
+        alone, but for the saturations. The library must be ``savable``.
+    save : Path, optional
+        Write the run to this file at its end, unless it ends at a difference; as before.
 
     Raises
     ------
     ValueError
-        For an empty prompt, more prompts than streams, an image that the core cannot run, or a
-        ``memory`` that it has not.
+        For an empty prompt without a run to go on with, more prompts than streams, an image that
+        the core cannot run, or a ``memory`` that it has not.
+    UserError
+        If ``restore`` is not of this core, image and library.
     ToolError
         If the core never ends a token, and is not checked.
     """
     prompts = [[token] if isinstance(token, int) else list(token) for token in prompt]
     several = not (prompt and isinstance(prompt[0], int))
-    if not several:
+    if restore is not None:
+        several = restore.several
+    elif not several:
         prompts = [[token for one in prompts for token in one]]
-    if not prompts or not all(prompts):
-        raise ValueError("prompt must hold at least one token")
+    if bool(prompts and all(prompts)) == (restore is not None):
+        raise ValueError("prompt must hold at least one token, or none after a restored run")
     if len(prompts) > core.streams:
         raise ValueError(f"a core with {core.streams} streams takes as many prompts, not "
                          f"{len(prompts)}")
     image.check_core(core)
+    if restore is not None:
+        restore.check(core, image, library, checked=check)
+        prompts = [[token] for token in restore.tokens]
+        temperature, memory = restore.temperature, restore.memory
     outline = Outline.of(image)
     models: list[Reference] = []
     for _ in prompts if check else ():
@@ -222,7 +241,8 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
     run = Simulation(ideal_cycles=ideal_cycles(outline.ternary_weights, core),
                      sequences=[[] for _ in prompts])
     logits = _logits_address(image) if temperature else 0
-    rngs = [Random(seed + k) for k in range(len(prompts))]
+    rngs = ([Random(seed + k) for k in range(len(prompts))] if restore is None
+            else restore.generators())
     limit = (20 + core.streams) * len(image.memory()) + 100_000
     if memory is not None:
         limit = round(limit * memory.cycles_per_beat) + 4 * memory.latency * core.streams
@@ -235,13 +255,21 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
         return sample(acc, Ratio(*hardware.ratio(stream)), image.metadata["logit_scale"],
                       temperature, rngs[sequence])
 
-    feed: Feed = (prefill(prompts[0], count, core.streams) if core.streams > 1 and not several
-                  else batch(prompts, count, core.streams))
+    feed: Feed = batch(prompts, count, core.streams, fresh=restore is None)
+    if core.streams > 1 and not several:
+        feed = (prefill(prompts[0], count, core.streams) if restore is None
+                else decode(prompts[0][0], count, core.streams))
     passes = _Run(hardware, image, run, models, outline, limit)
     try:
         if wave is not None and wave.first is not None:
             run.wave = _start_wave(hardware, wave)
-        hardware.load(image.memory())
+        if restore is None or not core.bank_beats:
+            hardware.load(image.memory())
+        if restore is not None:
+            hardware.restore(restore.hardware)
+            passes.positions[:len(prompts)] = restore.positions
+            for model, state in zip(models, restore.references or [], strict=False):
+                model.state = state
         if wave is not None and wave.first is None:
             run.wave = _start_wave(hardware, wave)
         now = next(feed, None)
@@ -267,6 +295,16 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
             except StopIteration:
                 now = None
         run.saturations = hardware.saturations()
+        if save is not None and run.first_divergence is None:
+            SavedRun(core=repr(core), simulator=simulator_key(library), model=image.model,
+                     model_hash=image.model_hash, beats=len(image.memory()), memory=memory,
+                     temperature=temperature, several=several,
+                     random=[rng.getstate() for rng in rngs],
+                     positions=passes.positions[:len(prompts)],
+                     tokens=[[*known, *chosen][-1] for known, chosen
+                             in zip(prompts, run.sequences, strict=True)],
+                     hardware=hardware.save(),
+                     references=[model.state or {} for model in models] or None).write(save)
     finally:
         hardware.close()
     return run

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.usefixtures("toy_cores"), pytest.mark.xdist_group("toy
 KEYS = ["tokens", "text", "checked_tokens", "bit_exact", "cycles_per_token",
         "cycles_by_cause", "ideal_cycles_per_token", "weight_stream_share",
         "simulator_cycles_per_second",
-        "saturations", "first_divergence", "waveform"]
+        "saturations", "first_divergence", "waveform", "behavioural_lanes", "saved"]
 
 
 @pytest.fixture
