@@ -1,7 +1,6 @@
 """A run that is stopped and gone on with in another process is the run that was not stopped."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -186,8 +185,8 @@ def test_a_damaged_file_is_refused(call, saved, damage):
     (["--prompt", "a"], "--prompt is that of the saved run: leave it out with --restore"),
     (["--temperature", "0"], "--temperature is that of the saved run: leave it out with --restore"),
     (["--seed", "1"], "--seed is that of the saved run: leave it out with --restore"),
-    (["--memory-latency", "9"], "--memory-latency is that of the saved run: leave it out with "
-                                "--restore"),
+    (["--memory-latency", "9"], ("--memory-latency is that of the saved run: leave it out with "
+                                 "--restore")),
     (["--window", "1:2"], "--window needs a run from its start: leave it out with --restore"),
     (["--fst", "a.vcd"], "--fst needs a run from its start: leave it out with --restore"),
     (["--save", "."], "--save must name a file, not the folder '.'"),
@@ -199,7 +198,7 @@ def test_options_of_the_saved_run_are_refused(call, saved, words, message):
 def test_a_missing_file_is_one_sentence(call):
     err = call("--restore", "none.npz", code=2)
     assert re.fullmatch(r"error: .*none\.npz.*\n", err)
-    assert not os.listdir()
+    assert list(Path().iterdir()) == []
 
 
 def test_libraries_without_it_say_so(image):
