@@ -33,9 +33,12 @@ CORE = CoreConfig(lanes=16, elements=4, tile_registers=2, memory_beats=4096, ban
                   tree_levels=1)
 
 
+PROGRAM = random_program(21, d=44, layers=2, m=100, vocab=50, inner_norms=True)
+
+
 @pytest.fixture(scope="module")
 def image():
-    return lower(random_program(21, d=44, layers=2, m=100, vocab=50, inner_norms=True), CORE)
+    return lower(PROGRAM, CORE)
 
 
 @pytest.fixture
@@ -67,6 +70,23 @@ def test_cycles_and_tokens_go_on(image, tmp_path, behavioural):
     assert first.bit_exact
     assert second.bit_exact
     assert second.fed_tokens == 5
+
+
+@pytest.mark.parametrize("prompt", [[3, 15, 0], [[3, 15, 0], [7]]], ids=["one", "several"])
+def test_streams_go_on(tmp_path, prompt):
+    """One sequence through both streams, and one in each."""
+    core = replace(CORE, streams=2)
+    library, image, path = build_simulator(core, savable=True), lower(PROGRAM, core), tmp_path / "r"
+    whole = simulate(library, core, image, prompt, 9, temperature=0.9, seed=3)
+    first = simulate(library, core, image, prompt, 4, temperature=0.9, seed=3, save=path)
+    second = simulate(library, core, image, [], 5, restore=SavedRun.read(path))
+    assert [a + b for a, b in zip(first.sequences, second.sequences, strict=True)] == \
+        whole.sequences
+    if prompt == [3, 15, 0]:
+        assert first.cycles + second.cycles == whole.cycles
+    assert first.bit_exact
+    assert second.bit_exact
+    assert second.fed_tokens == 5 * len(second.sequences)
 
 
 def test_the_whole_state_is_kept(image, tmp_path):
