@@ -3,27 +3,26 @@
 from pathlib import Path
 
 from ternforge.config import CoreConfig
-from ternforge.errors import UserError
+from ternforge.core.lanes import DotProduct
 
-__all__ = ["MODEL", "lanes_verilog"]
+__all__ = ["MODEL", "lanes_defines", "lanes_verilog"]
 
 #: C++ of the function ``ternforge_dot_product``.
 MODEL = Path(__file__).with_name("lanes.hpp")
+
+
+def lanes_defines(config: CoreConfig) -> list[str]:
+    """Options of the compiler that fit :data:`MODEL` to the lanes of ``config``."""
+    return [f"-DLANES={config.row_lanes}", *(["-DPAIRS"] if config.decodes_ahead else [])]
 
 
 def lanes_verilog(config: CoreConfig) -> str:
     """The module that stands for the lanes of ``config``; calls ``ternforge_dot_product``.
 
     It has one register. The function is called once a cycle, whether there is a beat or not.
-
-    Raises
-    ------
-    UserError
-        With several streams: the function keeps what belongs to one tile of codes.
     """
-    if config.streams > 1:
-        raise UserError(f"behavioural lanes are for cores with one stream, not {config.streams}")
-    data, codes, total = (f"[{bits - 1}:0]" for bits in (8 * config.row_lanes, 8 * config.tile,
+    weights = DotProduct.beat_layout(config)["data"].width
+    data, codes, total = (f"[{bits - 1}:0]" for bits in (weights, 8 * config.tile,
                                                          config.dot_bits))
     return f"""\
 module ternforge_dot_product (input clk, input {data} data, input {codes} codes,

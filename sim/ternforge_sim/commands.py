@@ -132,7 +132,7 @@ def run_and_show(board: str, image: PacketSource, prompt: str, tokens: int, temp
 
     library = build()
     text = tokenizer.text_stream(continued=True)
-    steps = len(ids) + tokens - 1 if restore is None else restore.position + tokens
+    steps = len(ids) + tokens - 1 if restore is None else tokens
     with TextDisplay(prompt if restore is None else "", quiet=quiet) as display:
         def on_token(progress: Progress) -> None:
             if progress.token is not None:

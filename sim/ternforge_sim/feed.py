@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Feed", "Pass", "batch", "prefill"]
+__all__ = ["Feed", "Pass", "batch", "decode", "prefill"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,10 @@ Feed = Generator[Pass, list[int | None], None]
 
 
 def batch(prompts: Sequence[Sequence[int]], count: int, streams: int, *,
-          begun: bool = False) -> Feed:
+          fresh: bool = True) -> Feed:
     """Sequences side by side, each in a stream of its own, until all have ``count`` tokens more.
 
-    ``begun``: they go on where they were.
+    They begin here, unless not ``fresh``.
     """
     known = [list(prompt) for prompt in prompts]
     ends = [len(prompt) + max(0, count) - 1 for prompt in prompts]
@@ -35,8 +35,7 @@ def batch(prompts: Sequence[Sequence[int]], count: int, streams: int, *,
         runs = [position < end for end in ends] + [False] * idle
         chosen = yield Pass(
             tokens=[known[k][position] if run else None for k, run in enumerate(runs)],
-            reset=[run and not begun and position == 0 for run in runs],
-            sequences=list(range(streams)),
+            reset=[run and fresh and position == 0 for run in runs], sequences=list(range(streams)),
             chooses=[run and position + 1 == len(known[k]) for k, run in enumerate(runs)])
         for sequence, token in zip(known, chosen, strict=False):
             if token is not None:
@@ -58,7 +57,14 @@ def prefill(prompt: Sequence[int], count: int, streams: int) -> Feed:
             reset=[at == start, *alone], sequences=[0] * streams, chooses=[*alone, last],
             chain=True, head=last)
         chosen = pair[-1]
-    for _ in range(count - 1):
-        pair = yield Pass(tokens=[*[None] * (streams - 1), chosen], reset=[False, *alone],
-                          sequences=[0] * streams, chooses=[*alone, True])
+    assert chosen is not None
+    yield from decode(chosen, count - 1, streams)
+
+
+def decode(token: int, count: int, streams: int) -> Feed:
+    """One sequence after its prompt, one by one in the last stream."""
+    chosen: int | None = token
+    for _ in range(count):
+        pair = yield Pass(tokens=[*[None] * (streams - 1), chosen], reset=[False] * streams,
+                          sequences=[0] * streams, chooses=[*[False] * (streams - 1), True])
         chosen = pair[-1]

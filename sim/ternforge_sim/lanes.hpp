@@ -1,7 +1,24 @@
 // The lanes of a core as one function, in place of their Verilog: see behavioural.py.
-// LANES: bytes of packed weights in a beat (CoreConfig.lanes). Little-endian machines only.
+// LANES: bytes of packed weights in a row of a beat (CoreConfig.row_lanes).
+// PAIRS: weights come decoded, two bits each (CoreConfig.decodes_ahead).
+// Vectors are as the DPI passes them: from bit 0 up, in words of 32 bits. Little-endian machines only.
 #include <cstdint>
 #include <cstring>
+
+#if defined(PAIRS)
+
+// Zero in the even bit, sign in the odd one. Streams have codes of their own, so that nothing is kept.
+extern "C" int ternforge_dot_product(const uint32_t* weights, const uint32_t* codes) {
+    static const int8_t trits[4] = {1, 0, -1, 0};
+    int8_t code[5 * LANES];
+    std::memcpy(code, codes, sizeof code);
+    int sum = 0;
+    for (unsigned k = 0; k < 5 * LANES; ++k)
+        sum += trits[weights[k / 16] >> (2 * (k % 16)) & 3] * code[k];
+    return sum;
+}
+
+#else
 
 namespace {
 
@@ -45,7 +62,6 @@ struct Contributions {
 
 }  // namespace
 
-// Vectors of bits as the DPI passes them: from bit 0 up, in words of 32 bits.
 extern "C" int ternforge_dot_product(const uint32_t* weights, const uint32_t* codes) {
     static thread_local Contributions contributions;
     if (std::memcmp(contributions.codes, codes, sizeof contributions.codes))
@@ -56,3 +72,5 @@ extern "C" int ternforge_dot_product(const uint32_t* weights, const uint32_t* co
     for (unsigned lane = 0; lane < LANES; ++lane) sum += contributions.of[lane][bytes[lane]];
     return sum;
 }
+
+#endif

@@ -18,7 +18,7 @@ from ternforge.core.lanes import BEHAVIOURAL
 from ternforge.core.sequencer import Cause
 from ternforge.verilog import generate
 
-from .behavioural import MODEL, lanes_verilog
+from .behavioural import MODEL, lanes_defines, lanes_verilog
 from .verilator import build_library
 
 __all__ = ["EVENT", "MemoryModel", "Step", "VerilatedCore", "accelerator_verilog",
@@ -139,15 +139,14 @@ def build_simulator(config: CoreConfig, *,
     """
     if progress:
         progress("Amaranth generates the Verilog")
-    parts = [HARNESS]
-    defines = [f"-DSTATE_ADDRESS_BITS={config.state_address_bits}", f"-DSTREAMS={config.streams}",
-               f"-DCORES={config.cores}"]
+    parts, defines = [HARNESS], [f"-DSTATE_ADDRESS_BITS={config.state_address_bits}",
+                                 f"-DSTREAMS={config.streams}", f"-DCORES={config.cores}"]
     if not config.bank_beats:
         parts.insert(0, MEMORY)
         defines.append("-DEXTERNAL_MEMORY")
     if behavioural_lanes:
         parts.insert(0, MODEL)
-        defines.append(f"-DLANES={config.row_lanes}")
+        defines += lanes_defines(config)
     return build_library(accelerator_verilog(config, behavioural_lanes=behavioural_lanes),
                          "accelerator", "".join(part.read_text() for part in parts), trace=trace,
                          savable=savable, cflags=("-O2", *defines), progress=progress)

@@ -38,22 +38,24 @@ class SavedRun:
     beats: int  #: of the image
     memory: MemoryModel | None  #: how the image memory off the chip answers
     temperature: float  #: of the sampling
-    random: tuple[Any, ...]  #: state of the sampling's generator
-    position: int  #: tokens fed so far
-    token: int  #: the next one to feed
+    several: bool  #: prompts of several sequences were given, one for each stream
+    random: list[tuple[Any, ...]]  #: state of the sampling's generator, of each sequence
+    positions: list[int]  #: tokens fed so far, of each
+    tokens: list[int]  #: the next one to feed, of each
     hardware: bytes  #: state of the Verilated model and of its memory
-    reference: State | None  #: state of the integer model; None if the run was not checked
+    references: list[State] | None  #: of the integer model, of each; None if it was not checked
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        arrays = self.reference or {}
-        header = {"format": FORMAT, "state": None if self.reference is None else [*arrays],
+        states = self.references
+        header = {"format": FORMAT, "states": states and [[*state] for state in states],
                   **{field.name: getattr(self, field.name) for field in fields(self)
-                     if field.name not in ("hardware", "reference", "memory")},
+                     if field.name not in ("hardware", "references", "memory")},
                   "memory": self.memory and asdict(self.memory)}
         with atomic_file(path) as staged, staged.open("wb") as file:
-            parts: dict[str, Any] = {f"state_{k}": array
-                                     for k, array in enumerate(arrays.values())}
+            parts: dict[str, Any] = {
+                f"state_{sequence}_{k}": array for sequence, state in enumerate(states or ())
+                for k, array in enumerate(state.values())}
             np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8),
                      hardware=np.frombuffer(self.hardware, np.uint8), **parts)
 
@@ -71,24 +73,25 @@ class SavedRun:
                 header = json.loads(archive["header"].tobytes())
                 if header.pop("format") != FORMAT:
                     raise ValueError
-                names = header.pop("state")
-                state = None if names is None else {
-                    name: archive[f"state_{k}"] for k, name in enumerate(names)}
-                memory = header.pop("memory")
-                version, words, following = header.pop("random")
-                return cls(hardware=archive["hardware"].tobytes(), reference=state,
-                           memory=memory and MemoryModel(**memory),
-                           random=(version, tuple(words), following), **header)
+                names, memory = header.pop("states"), header.pop("memory")
+                states = names and [
+                    {name: archive[f"state_{sequence}_{k}"] for k, name in enumerate(state)}
+                    for sequence, state in enumerate(names)]
+                random = [(version, tuple(words), following)
+                          for version, words, following in header.pop("random")]
+                return cls(hardware=archive["hardware"].tobytes(), references=states,
+                           memory=memory and MemoryModel(**memory), random=random, **header)
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile,
                 zlib.error):
             raise UserError(f"--restore needs a file that --save has written, whole and of this "
                             f"version, not {str(path)!r}") from None
 
-    def generator(self) -> Random:
-        """The sampling's generator, as it was."""
-        rng = Random()
-        rng.setstate(self.random)
-        return rng
+    def generators(self) -> list[Random]:
+        """The sampling's generators, as they were."""
+        found = [Random() for _ in self.random]
+        for rng, state in zip(found, self.random, strict=True):
+            rng.setstate(state)
+        return found
 
     def check(self, core: CoreConfig, image: PacketSource, library: Path, *,
               checked: bool) -> None:
@@ -107,7 +110,7 @@ class SavedRun:
         if self.simulator != simulator_key(library):
             raise UserError("--restore: the run was saved by another build of the simulator: "
                             "ternforge, its compilers or --behavioural-lanes differ")
-        if checked and self.reference is None:
+        if checked and self.references is None:
             raise UserError("--restore: the run was saved without the integer model's state: go "
                             "on with --no-check")
 

@@ -9,7 +9,6 @@ from random import Random
 
 from ternforge.config import CoreConfig
 from ternforge.core.sequencer import Cause
-from ternforge.errors import UserError
 from ternforge.numerics import Ratio
 from ternforge.process import ToolError
 from ternforge_firmware.image import PacketSource
@@ -17,7 +16,7 @@ from ternforge_model.program import Program
 from ternforge_model.sampling import sample
 
 from .compare import Divergence, Outline, first_divergence
-from .feed import Feed, Pass, batch, prefill
+from .feed import Feed, Pass, batch, decode, prefill
 from .reference import Reference
 from .runner import MemoryModel, Step, VerilatedCore
 from .saved import SavedRun, simulator_key
@@ -117,10 +116,10 @@ class _Run:
     """Passes of one simulation, each compared with the integer model."""
 
     def __init__(self, hardware: VerilatedCore, run: Simulation, models: list[Reference],
-                 outline: Outline, limit: int, before: int):
+                 outline: Outline, limit: int):
         self.hardware, self.run, self.models = hardware, run, models
         self.outline, self.limit = outline, limit
-        self.positions = [before] * hardware.config.streams  # tokens of each sequence so far
+        self.positions = [0] * hardware.config.streams  # tokens of each sequence so far
 
     def take(self, now: Pass) -> Step:
         """Run a pass, and note the first difference if there is one."""
@@ -134,18 +133,21 @@ class _Run:
         run.causes.update({cause.name.lower(): int(count) for cause, count
                            in zip(Cause, step.activity.sum(0), strict=True)})
         run.fed_tokens += sum(token is not None for token in now.tokens)
+        positions = list(self.positions)
+        for sequence, token in zip(now.sequences, now.tokens, strict=True):
+            self.positions[sequence] += token is not None
         if self.models:
-            self._compare(now, step)
+            self._compare(now, step, positions)
         return step
 
-    def _compare(self, now: Pass, step: Step) -> None:
+    def _compare(self, now: Pass, step: Step, positions: list[int]) -> None:
         streams = len(now.tokens)
         for stream, token in enumerate(now.tokens):
             if token is None:
                 continue
             sequence = now.sequences[stream]
-            position = self.positions[sequence]
-            self.positions[sequence] += 1
+            position = positions[sequence]
+            positions[sequence] += 1
             writes, wanted = self.models[sequence].step(token)
             if not now.head:
                 writes = self.outline.without_head(writes)
@@ -211,46 +213,41 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
         For an empty prompt without a run to go on with, more prompts than the core keeps sequences,
         an image that it cannot run, or a ``memory`` that it has not.
     UserError
-        If ``restore`` is not of this core, image and library, or a run of several streams is to be
-        saved.
+        If ``restore`` is not of this core, image and library.
     ToolError
         If the core never ends a token, and is not checked.
     """
     prompts = [[token] if isinstance(token, int) else list(token) for token in prompt]
     several = not (prompt and isinstance(prompt[0], int))
-    if not several:
-        prompts = [[token for one in prompts for token in one]]
     if restore is not None:
-        if prompt:
-            raise ValueError("prompt must be empty after a restored run")
-        prompts, temperature, memory = [[restore.token]], restore.temperature, restore.memory
-    if not prompts or not all(prompts):
-        raise ValueError("prompt must hold at least one token")
+        several = restore.several
+    elif not several:
+        prompts = [[token for one in prompts for token in one]]
+    if bool(prompts and all(prompts)) == (restore is not None):
+        raise ValueError("prompt must hold at least one token, or none after a restored run")
     most = 1 if core.prefill_states else core.streams
     if len(prompts) > most:
         raise ValueError(f"the core keeps the states of {most} sequences, so that it takes as many "
                          f"prompts, not {len(prompts)}")
-    if core.streams > 1 and (save or restore) is not None:
-        raise UserError(f"a run of {core.streams} streams cannot be saved: use a core with one")
     image.check_core(core)
     states = max((state["length"] for state in image.metadata["states"]), default=0)
     if core.prefill_states and states > core.prefill_states:
         raise ValueError(f"a layer of {image.model!r} has {states} states, more than the core's "
                          f"prefill_states={core.prefill_states}")
+    if restore is not None:
+        restore.check(core, image, library, checked=check)
+        prompts = [[token] for token in restore.tokens]
+        temperature, memory = restore.temperature, restore.memory
     outline = Outline.of(image)
     models: list[Reference] = []
     for _ in prompts if check else ():
         models.append(Reference(image, outline, models[0].program if models else reference))
-    rngs, before = [Random(seed + k) for k in range(len(prompts))], 0
-    if restore is not None:
-        restore.check(core, image, library, checked=check)
-        rngs, before = [restore.generator()], restore.position
-        for model in models:
-            model.state = restore.reference
     hardware = VerilatedCore(library, core, memory)
     run = Simulation(ideal_cycles=ideal_cycles(outline.ternary_weights, core),
                      sequences=[[] for _ in prompts])
     logits = _logits_address(image) if temperature else 0
+    rngs = ([Random(seed + k) for k in range(len(prompts))] if restore is None
+            else restore.generators())
     limit = (20 + core.streams) * len(image.memory()) + 100_000
     if memory is not None:
         limit = round(limit * memory.cycles_per_beat) + 4 * memory.latency * core.streams
@@ -263,10 +260,11 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
         return sample(acc, Ratio(*hardware.ratio(stream)), image.metadata["logit_scale"],
                       temperature, rngs[sequence])
 
-    together = core.streams > 1 and (not several or core.prefill_states > 0)
-    feed: Feed = (prefill(prompts[0], count, core.streams) if together else
-                  batch(prompts, count, core.streams, begun=before > 0))
-    passes = _Run(hardware, run, models, outline, limit, before)
+    feed: Feed = batch(prompts, count, core.streams, fresh=restore is None)
+    if core.streams > 1 and (not several or core.prefill_states):
+        feed = (prefill(prompts[0], count, core.streams) if restore is None
+                else decode(prompts[0][0], count, core.streams))
+    passes = _Run(hardware, run, models, outline, limit)
     try:
         if wave is not None and wave.first is not None:
             run.wave = _start_wave(hardware, wave)
@@ -274,6 +272,9 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
             hardware.load(image.memory())
         if restore is not None:
             hardware.restore(restore.hardware)
+            passes.positions[:len(prompts)] = restore.positions
+            for model, state in zip(models, restore.references or [], strict=False):
+                model.state = state
         if wave is not None and wave.first is None:
             run.wave = _start_wave(hardware, wave)
         now = next(feed, None)
@@ -292,7 +293,7 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
             if on_token is not None:
                 first = [token for token, sequence in zip(chosen, now.sequences, strict=True)
                          if sequence == 0 and token is not None]
-                on_token(Progress(before + run.fed_tokens, first[0] if first else None, step.cycles,
+                on_token(Progress(sum(passes.positions), first[0] if first else None, step.cycles,
                                   run.simulator_cycles_per_second))
             try:
                 now = feed.send(chosen)
@@ -302,10 +303,13 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
         if save is not None and run.first_divergence is None:
             SavedRun(core=repr(core), simulator=simulator_key(library), model=image.model,
                      model_hash=image.model_hash, beats=len(image.memory()), memory=memory,
-                     temperature=temperature, random=rngs[0].getstate(),
-                     position=before + run.passes, token=[*prompts[0], *run.tokens][run.passes],
+                     temperature=temperature, several=several,
+                     random=[rng.getstate() for rng in rngs],
+                     positions=passes.positions[:len(prompts)],
+                     tokens=[[*known, *chosen][-1] for known, chosen
+                             in zip(prompts, run.sequences, strict=True)],
                      hardware=hardware.save(),
-                     reference=models[0].state if models else None).write(save)
+                     references=[model.state or {} for model in models] or None).write(save)
     finally:
         hardware.close()
     return run

@@ -33,9 +33,12 @@ CORE = CoreConfig(lanes=16, elements=4, tile_registers=2, memory_beats=4096, ban
                   tree_levels=1)
 
 
+PROGRAM = random_program(21, d=44, layers=2, m=100, vocab=50, inner_norms=True)
+
+
 @pytest.fixture(scope="module")
 def image():
-    return lower(random_program(21, d=44, layers=2, m=100, vocab=50, inner_norms=True), CORE)
+    return lower(PROGRAM, CORE)
 
 
 @pytest.fixture
@@ -67,6 +70,23 @@ def test_cycles_and_tokens_go_on(image, tmp_path, behavioural):
     assert first.bit_exact
     assert second.bit_exact
     assert second.fed_tokens == 5
+
+
+@pytest.mark.parametrize("prompt", [[3, 15, 0], [[3, 15, 0], [7]]], ids=["one", "several"])
+def test_streams_go_on(tmp_path, prompt):
+    """One sequence through both streams, and one in each."""
+    core = replace(CORE, streams=2)
+    library, image, path = build_simulator(core, savable=True), lower(PROGRAM, core), tmp_path / "r"
+    whole = simulate(library, core, image, prompt, 9, temperature=0.9, seed=3)
+    first = simulate(library, core, image, prompt, 4, temperature=0.9, seed=3, save=path)
+    second = simulate(library, core, image, [], 5, restore=SavedRun.read(path))
+    assert [a + b for a, b in zip(first.sequences, second.sequences, strict=True)] == \
+        whole.sequences
+    if prompt == [3, 15, 0]:
+        assert first.cycles + second.cycles == whole.cycles
+    assert first.bit_exact
+    assert second.bit_exact
+    assert second.fed_tokens == 5 * len(second.sequences)
 
 
 def test_the_whole_state_is_kept(image, tmp_path):
@@ -114,7 +134,7 @@ def test_a_divergence_is_told_at_its_position_and_not_saved(call, toy_model, mon
     reference, _ = damaged(open_model(toy_model).program, "layers.1.attn.f_proj")
     monkeypatch.setattr(commands, "run_simulation", partial(simulate, reference=reference))
     found = SavedRun.read(Path("run.npz"))
-    assert (found.position, found.temperature) == (6, 0)
+    assert (found.positions, found.temperature) == ([6], 0)
     assert run(["simulate", "--board", "ulx3s-85f", "--model", str(toy_model), "--json",
                 "--restore", "run.npz", "--save", "run.npz"]) == 1
     assert Path("run.npz").read_bytes() == before
@@ -167,17 +187,16 @@ def test_an_unchecked_run_goes_on_unchecked(call):
 @pytest.mark.parametrize("damage", ["empty", "short", "text", "array", "bit", "header"])
 def test_a_damaged_file_is_refused(call, saved, damage):
     content = saved.read_bytes()
-    if damage == "array":
-        with saved.open("wb") as file:
+    middle = len(content) // 2
+    with saved.open("wb") as file:
+        if damage == "array":
             np.save(file, np.zeros(4))
-    elif damage == "header":
-        with saved.open("wb") as file:
+        elif damage == "header":
             np.savez(file, header=np.frombuffer(b'{"format": 1}', np.uint8))
-    else:
-        middle = len(content) // 2
-        saved.write_bytes({"empty": b"", "short": content[:-70], "text": b"tokens",
-                           "bit": content[:middle] + bytes([content[middle] ^ 1])
-                           + content[middle + 1:]}[damage])
+        else:
+            file.write({"empty": b"", "short": content[:-70], "text": b"tokens",
+                        "bit": content[:middle] + bytes([content[middle] ^ 1])
+                        + content[middle + 1:]}[damage])
     assert refusal(call("--restore", saved, code=2)) == (
         "error: --restore needs a file that --save has written, whole and of this version, not "
         "'run.npz'\n")

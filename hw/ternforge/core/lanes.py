@@ -109,7 +109,7 @@ class DotProduct(wiring.Component):
         return m
 
     def _instance(self, m: Module) -> Value:
-        assert self.packed
+        assert self.packed or self.config.decodes_ahead
         root = Signal(signed(self.config.dot_bits))
         m.submodules.model = Instance(
             "ternforge_dot_product", i_clk=ClockSignal(), i_data=self.i.p.data,
