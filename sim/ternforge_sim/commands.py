@@ -1,7 +1,7 @@
 """The verb ``simulate``, and what other verbs that run the hardware share with it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ternforge.cli import command
+from ternforge.config import CoreConfig
 from ternforge.errors import UserError
 from ternforge.output import print_json
 from ternforge.presets import core_preset
@@ -25,7 +26,6 @@ from ternforge_model.options import (
     Calibration,
     ImageFile,
     Model,
-    Prompt,
     Seed,
     Temperature,
     Tokens,
@@ -97,25 +97,41 @@ class Shown:
     """A finished run, as it is reported."""
 
     run: Simulation
-    text: str  #: generated
+    texts: list[str]  #: generated, of each sequence
     wave: tuple[Path, int, int] | None  #: file, first and last cycle of the waveform
     behavioural_lanes: bool = False  #: the lanes were no Verilog
     saved: Path | None = None  #: file of the state at its end
 
 
-def run_and_show(board: str, image: PacketSource, prompt: str, tokens: int, temperature: float,
-                 seed: int, *, quiet: bool, check: bool = True,
+def _core(board: str, streams: int | None, prompts: Sequence[str]) -> CoreConfig:
+    """The preset with as many streams as the command line asks for."""
+    core = core_preset(board)
+    if streams is not None and streams < 1:
+        raise UserError(f"--streams must be 1 or more, not {streams}")
+    core = core if streams is None else replace(core, streams=streams)
+    most = 1 if core.prefill_states else core.streams
+    if len(prompts) > most:
+        raise UserError(f"--prompt may be given once for each sequence that the core keeps, of "
+                        f"which it has {most}, not {len(prompts)} times: see --streams")
+    return core
+
+
+def run_and_show(board: str, image: PacketSource, prompts: Sequence[str], tokens: int,
+                 temperature: float, seed: int, *, quiet: bool, check: bool = True,
+                 streams: int | None = None,
                  wave: WaveRequest | None = None, memory: MemoryModel | None = None,
                  behavioural_lanes: bool = False, restore: SavedRun | None = None,
                  save: Path | None = None) -> Shown:
     """Build, run and show.
 
-    After a run that is restored, ``prompt`` is not read, and no waveform is written.
+    The text of the first of several prompts is shown as it comes. After a run that is restored,
+    ``prompts`` are not read, and no waveform is written.
     """
     check_choice(tokens, temperature)
-    core = core_preset(board)
+    core = _core(board, streams, prompts)
     tokenizer = image_tokenizer(image)
-    ids = encode_prompt(tokenizer, prompt) if restore is None else []
+    ids = [encode_prompt(tokenizer, prompt) for prompt in prompts] if restore is None else []
+    fed = ids if len(ids) != 1 else ids[0]  # a single prompt may go through all streams
     console = Console(stderr=True, quiet=quiet)
 
     def build(trace: Any = None) -> Path:
@@ -127,27 +143,30 @@ def run_and_show(board: str, image: PacketSource, prompt: str, tokens: int, temp
     def traced(window: Wave) -> Simulation:
         library = build(window.path.suffix[1:])
         with console.status("recording the waveform ..."):
-            return run_simulation(library, core, image, ids, tokens, temperature=temperature,
+            return run_simulation(library, core, image, fed, tokens, temperature=temperature,
                                   seed=seed, check=False, wave=window, memory=memory)
 
     library = build()
     text = tokenizer.text_stream(continued=True)
-    steps = len(ids) + tokens - 1 if restore is None else tokens
-    with TextDisplay(prompt if restore is None else "", quiet=quiet) as display:
+    known = [len(one) - 1 for one in ids] if restore is None else restore.positions
+    steps = sum(count + tokens for count in known)
+    with TextDisplay(prompts[0] if restore is None else "", quiet=quiet) as display:
         def on_token(progress: Progress) -> None:
             if progress.token is not None:
                 display.add(text.push(progress.token))
             display.update(f"token {progress.position}/{steps} · {progress.cycles} cycles per "
-                           f"token · {progress.cycles_per_second / 1e3:.0f} k cycles/s")
+                           f"{'token' if core.streams == 1 else 'pass'} · "
+                           f"{progress.cycles_per_second / 1e3:.0f} k cycles/s")
 
-        run = run_simulation(library, core, image, ids, tokens, temperature=temperature, seed=seed,
+        run = run_simulation(library, core, image, fed, tokens, temperature=temperature, seed=seed,
                              check=check, on_token=on_token, memory=memory, restore=restore,
                              save=save)
         display.add(text.finish())
     written = None
     if restore is None:
         written = (wave or WaveRequest(None, None)).write(f"{board}-{image.model}", run, traced)
-    return Shown(run, tokenizer.decode(run.tokens, continued=True), written, behavioural_lanes,
+    texts = [tokenizer.decode(chosen, continued=True) for chosen in run.sequences]
+    return Shown(run, texts, written, behavioural_lanes,
                  save if run.first_divergence is None else None)
 
 
@@ -155,7 +174,10 @@ def _results(shown: Shown) -> dict[str, Any]:
     run = shown.run
     return {
         "tokens": run.tokens,
-        "text": shown.text,
+        "text": shown.texts[0],
+        "sequences": [{"tokens": tokens, "text": text} for tokens, text
+                      in zip(run.sequences, shown.texts, strict=True)],
+        "passes": run.passes,
         "checked_tokens": run.checked_tokens,
         "bit_exact": run.bit_exact,
         "cycles_per_token": run.cycles_per_token,
@@ -177,9 +199,13 @@ def print_report(shown: Shown, *, rows: Iterable[tuple[str, str]] = ()) -> None:
     run = shown.run
     table = Table(show_header=False, box=None)
     table.add_row("cycles per token", f"{run.cycles_per_token:.0f}")
+    if run.passes != run.fed_tokens:
+        table.add_row("passes over the weights",
+                      f"{run.passes}, {run.fed_tokens / run.passes:.2f} tokens in each")
     table.add_row("of these", ", ".join(
         f"{cause} {count / run.cycles:.1%}" for cause, count in run.causes.most_common() if count))
-    table.add_row("ideal cycles per token", f"{run.ideal_cycles:.0f} (weights alone)")
+    table.add_row(f"ideal cycles per {'token' if run.passes == run.fed_tokens else 'pass'}",
+                  f"{run.ideal_cycles:.0f} (weights alone)")
     table.add_row("share of the weight-stream limit", f"{run.weight_stream_share:.1%}")
     table.add_row("simulator", ("behavioural lanes, " if shown.behavioural_lanes else "")
                   + f"{run.simulator_cycles_per_second / 1e3:.0f} k cycles/s")
@@ -220,6 +246,8 @@ def finish(run: Simulation) -> None:
 
 @command(example='ternforge simulate --board icebreaker --model shakespeare-up5k --tokens 64\n'
                  'ternforge simulate --image model.tfi --prompt "ROMEO:" --temperature 0.8 --json\n'
+                 'ternforge simulate --model shakespeare-85f --streams 4 --prompt "ROMEO:" '
+                 '--prompt "JULIET:"\n'
                  'ternforge simulate --model shakespeare-85f --fst start.fst --window 11334:13000\n'
                  'ternforge simulate --board ddr-n16 --image mmfree-370m.tfi --tokens 1 '
                  '--memory-latency 60\n'
@@ -230,7 +258,11 @@ def finish(run: Simulation) -> None:
 def simulate(
     context: typer.Context,
     board: Board = DEFAULT_BOARD, model: Model = None, image: ImageFile = None,
-    calibrate: Calibration = None, prompt: Prompt = "ROMEO:", tokens: Tokens = 64,
+    calibrate: Calibration = None,
+    prompt: Annotated[list[str] | None, typer.Option(
+        help="Text to begin with, 'ROMEO:' unless given. May be repeated on a core with several "
+             "streams, for a sequence in each; a single one goes through all of them.")] = None,
+    tokens: Tokens = 64,
     temperature: Temperature = 0.0, seed: Seed = 0,
     check: Annotated[bool, typer.Option(help="Compare every write with the integer model.")] = True,
     fst: Annotated[Path | None, typer.Option(
@@ -248,6 +280,9 @@ def simulate(
     behavioural_lanes: Annotated[bool, typer.Option(
         "--behavioural-lanes", help="Simulate the ternary lanes as one C++ function, which is "
                                     "faster; all else is the Verilog.")] = False,
+    streams: Annotated[int | None, typer.Option(
+        help="Sequences that share one read of the weights, instead of the board's "
+             "number.")] = None,
     save: Annotated[Path | None, typer.Option(
         metavar="FILE", help="Write the state after the last token, to go on later.")] = None,
     restore: Annotated[Path | None, typer.Option(
@@ -263,8 +298,9 @@ def simulate(
     if save is not None and save.is_dir():
         raise UserError(f"--save must name a file, not the folder {str(save)!r}")
     memory = memory_model(board, memory_latency, memory_stalls, seed)
-    shown = run_and_show(board, open_source(board, model, image, calibrate), prompt, tokens,
-                         temperature, seed, quiet=as_json, check=check, wave=wave, memory=memory,
+    shown = run_and_show(board, open_source(board, model, image, calibrate), prompt or ["ROMEO:"],
+                         tokens, temperature, seed, quiet=as_json, check=check, wave=wave,
+                         memory=memory, streams=streams,
                          behavioural_lanes=behavioural_lanes, restore=saved, save=save)
     if as_json:
         print_json(_results(shown))

@@ -203,7 +203,8 @@ def test_any_beats(data, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("before", "after"), [
-    ("low == 3 ? middle & 3 : low", "low == 3 ? middle & 1 : low"), ("which != odd", "which == odd"),
+    ("low == 3 ? middle & 3 : low", "low == 3 ? middle & 1 : low"),
+    ("which != odd", "which == odd"),
 ], ids=str)
 def test_a_wrong_function_is_noticed(before, after, tmp_path):
     text = MODEL.read_text()

@@ -54,6 +54,6 @@ def demo(
 ) -> None:
     """Write Shakespeare on the generated Verilog of the default board."""
     image = open_image(DEFAULT_BOARD, MODEL, None)
-    shown = run_and_show(DEFAULT_BOARD, image, prompt, tokens, temperature, seed, quiet=False)
+    shown = run_and_show(DEFAULT_BOARD, image, [prompt], tokens, temperature, seed, quiet=False)
     print_report(shown, rows=_board_rows(DEFAULT_BOARD, image, shown.run.cycles_per_token))
     finish(shown.run)
