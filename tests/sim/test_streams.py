@@ -26,6 +26,8 @@ CORES = {
                         bank_beats=0, **SIZE),
     "three-prefill": CoreConfig(lanes=16, streams=3, elements=4, prefill_states=64, tree_levels=1,
                                 lane="ecp5", **SIZE),
+    "two-of-two-cores-tables": CoreConfig(lanes=32, streams=2, cores=2, elements=4, tree_levels=1,
+                                          tile_registers=2, lane="table", **SIZE),
     "two-of-two-cores": CoreConfig(lanes=32, streams=2, cores=2, elements=4, tree_levels=1, **SIZE),
 }
 PROMPT = [3, 15, 0, 9, 11, 30, 4]

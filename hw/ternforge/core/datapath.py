@@ -132,7 +132,12 @@ class Datapath:
             ]
         if not holds_tiles(self.config.lane):
             m.d.comb += [lanes.codes.eq(self.tile.codes) for lanes in self.lanes]
-        connect(m, quantiser.codes_o, *(tile.codes_i for tile in self.tiles))
+        if len(self.tiles) == 1:
+            connect(m, quantiser.codes_o, self.tile.codes_i)
+        else:  # a stream goes to one place, unless it is wired by hand
+            for tile in self.tiles:
+                m.d.comb += [tile.codes_i.payload.eq(quantiser.codes_o.payload),
+                             tile.codes_i.valid.eq(quantiser.codes_o.valid)]
 
     def wire_rows(self, *, start_of_sequence: Value, active: Value | None = None,
                   chained: Value | None = None) -> None:
