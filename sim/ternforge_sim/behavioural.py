@@ -4,6 +4,8 @@ from pathlib import Path
 
 from ternforge.config import CoreConfig
 from ternforge.core.lanes import DotProduct
+from ternforge.errors import UserError
+from ternforge.lanes import holds_tiles
 
 __all__ = ["MODEL", "lanes_defines", "lanes_verilog"]
 
@@ -20,7 +22,15 @@ def lanes_verilog(config: CoreConfig) -> str:
     """The module that stands for the lanes of ``config``; calls ``ternforge_dot_product``.
 
     It has one register. The function is called once a cycle, whether there is a beat or not.
+
+    Raises
+    ------
+    UserError
+        For lanes that hold the tiles themselves.
     """
+    if holds_tiles(config.lane):
+        raise UserError("--behavioural-lanes stands for lanes that are given their codes, not for "
+                        f"those of kind {config.lane!r}")
     weights = DotProduct.beat_layout(config)["data"].width
     data, codes, total = (f"[{bits - 1}:0]" for bits in (weights, 8 * config.tile,
                                                          config.dot_bits))

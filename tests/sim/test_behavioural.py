@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ternforge.config import CoreConfig
 from ternforge.core.lanes import BEHAVIOURAL, DotProduct
+from ternforge.errors import UserError
 from ternforge.lanes import dot_product
 from ternforge.presets import core_preset
 from ternforge.trits import DECODE, encode_trits
@@ -253,6 +254,13 @@ def test_several_streams_and_cores(streams, cores):
                    [3, 15, 0], 3)
     assert run.bit_exact
     assert run.checked_tokens == 5
+
+
+def test_lanes_of_tables_are_refused():
+    core = replace(CORE, lane="table")
+    with pytest.raises(UserError, match=r"^--behavioural-lanes stands for lanes that are given "
+                                        r"their codes, not for those of kind 'table'$"):
+        build_simulator(core, behavioural_lanes=True)
 
 
 def test_verilog_of_boards_has_lanes():
