@@ -74,10 +74,8 @@ class Step:
 
     Attributes
     ----------
-    token : int or None
-        Argmax of the logits, of the first stream; None if the core did not end in time.
     tokens : list of int or None
-        Of all streams.
+        Argmax of the logits, of each stream; None if the core did not end in time.
     cycles : int
         Clock cycles from the token's acceptance to its result.
     events : ndarray of :data:`EVENT`
@@ -87,11 +85,15 @@ class Step:
         :class:`~ternforge.core.sequencer.Cause`; its sum is ``cycles``.
     """
 
-    token: int | None
     tokens: list[int] | None
     cycles: int
     events: np.ndarray
     activity: np.ndarray
+
+    @property
+    def token(self) -> int | None:
+        """The first stream's."""
+        return None if self.tokens is None else self.tokens[0]
 
 
 def generator_key() -> str:
@@ -291,7 +293,7 @@ class VerilatedCore:
             shown = ", ".join(str(token) for token in tokens if token is not None)
             raise ValueError(f"token {shown} or the image was refused by the core: load an image, "
                              "and take tokens from its vocabulary")
-        return Step(None if status < 0 else results[0], None if status < 0 else list(results),
+        return Step(None if status < 0 else list(results),
                     self._library.ternforge_token_cycles(self._core),
                     self._array("events", EVENT),
                     self._array("activity", np.dtype(np.uint32)).reshape(-1, len(Cause)))

@@ -25,7 +25,7 @@ from .toys import cycles_of, damaged
 
 pytestmark = [pytest.mark.usefixtures("toy_cores"), pytest.mark.xdist_group("toy-simulator")]
 
-KEYS = ["tokens", "text", "checked_tokens", "bit_exact", "cycles_per_token",
+KEYS = ["tokens", "text", "sequences", "passes", "checked_tokens", "bit_exact", "cycles_per_token",
         "cycles_by_cause", "ideal_cycles_per_token", "weight_stream_share",
         "simulator_cycles_per_second",
         "saturations", "first_divergence", "waveform", "behavioural_lanes", "saved"]
@@ -66,6 +66,18 @@ def test_json_is_what_scripts_rely_on(call):
         told["ideal_cycles_per_token"] / told["cycles_per_token"])
     assert told["simulator_cycles_per_second"] > 1000
     assert list(Path().iterdir()) == []
+
+
+def test_a_sequence_in_each_stream(call):
+    code, out, _ = call("--prompt", "abc", "--prompt", "a", "--tokens", 4, "--streams", 2, "--json")
+    told = json.loads(out)
+    assert (code, told["bit_exact"], told["checked_tokens"], told["passes"]) == (0, True, 10, 6)
+    alone = json.loads(call("--prompt", "a", "--tokens", 4, "--json")[1])
+    assert told["sequences"][1] == {key: alone[key] for key in ("tokens", "text")}
+    assert told["sequences"][0]["text"] == told["text"]
+    through = call("--prompt", "abc", "--tokens", 4, "--streams", 2)[1]
+    assert "passes over the weights" in through
+    assert "bit-exact: 6/6 tokens\n" in through
 
 
 def test_report_for_people(call):
@@ -218,6 +230,10 @@ def test_waveform_on_request(call):
     (["--window", "20:10"], "--window must be .*, not '20:10'"),
     (["--image", "none.tfi"], "give either --model or --image"),
     (["--promt", "a"], ".*--promt.*"),
+    (["--streams", "0"], "--streams must be 1 or more, not 0"),
+    (["--prompt", "a", "--prompt", "b"],
+     ("--prompt may be given once for each sequence that the core keeps, of which it has 1, not 2 "
+      "times: see --streams")),
     (["--memory-latency", "5"], ("--memory-latency and --memory-stalls are for a core with its "
                                  "image memory off the chip, such as --board ddr-n16, not for "
                                  "ulx3s-85f")),
@@ -226,7 +242,8 @@ def test_waveform_on_request(call):
      r"--memory-stalls must be 0 or more and less than 1, not 1\.0"),
 ])
 def test_bad_input_is_one_sentence(call, arguments, message):
-    code, out, err = call("--prompt", "a", *arguments)
+    prompt = [] if arguments[0] == "--prompt" else ["--prompt", "a"]
+    code, out, err = call(*prompt, *arguments)
     assert (code, out) == (2, "")
     assert re.fullmatch(f"error: {message}\n", err)
     assert list(Path().iterdir()) == []

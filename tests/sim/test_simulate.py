@@ -100,9 +100,9 @@ def test_a_write_to_the_wrong_address_is_caught(library, core, program, image):
 
 
 def test_a_core_that_hangs_is_a_divergence(library, core, image, monkeypatch, tmp_path):
-    step = VerilatedCore.step
-    monkeypatch.setattr(VerilatedCore, "step", lambda self, token, **options: step(
-        self, token, **{**options, "max_cycles": 150}))
+    step = VerilatedCore.step_all
+    monkeypatch.setattr(VerilatedCore, "step_all", lambda self, tokens, **options: step(
+        self, tokens, **{**options, "max_cycles": 150}))
     found = simulate(library, core, image, PROMPT, 1).first_divergence
     assert found is not None
     assert found.actual is None
@@ -120,9 +120,9 @@ def test_a_core_that_hangs_is_a_divergence(library, core, image, monkeypatch, tm
 
 
 def test_a_wrong_token_alone_is_caught(library, core, image, monkeypatch):
-    step = VerilatedCore.step
-    monkeypatch.setattr(VerilatedCore, "step", lambda self, token, **options: replace(
-        step(self, token, **options), token=99))
+    step = VerilatedCore.step_all
+    monkeypatch.setattr(VerilatedCore, "step_all", lambda self, tokens, **options: replace(
+        step(self, tokens, **options), tokens=[99]))
     found = simulate(library, core, image, PROMPT, 1).first_divergence
     assert found is not None
     assert (found.op, found.tensor, found.memory, found.actual) == ("argmax", "token", "result", 99)
