@@ -29,6 +29,11 @@ class System(wiring.Component):
     image : sequence of int
         Beats that the memory starts with, where the device can initialise it.
 
+    Raises
+    ------
+    ValueError
+        For several cores or streams: the host port speaks of one (docs/host-protocol.md).
+
     Members
     -------
     rx : :py:`In(1)`
@@ -47,6 +52,9 @@ class System(wiring.Component):
     fault: Signal
 
     def __init__(self, config: CoreConfig, clock_hz: int, image: Sequence[int] = ()):
+        if config.cores > 1 or config.streams > 1:
+            raise ValueError("System config must have one core and one stream, as the host port "
+                             f"has, not {config.cores} and {config.streams}")
         self.config, self.clock_hz = config, clock_hz
         self.accelerator = Accelerator(config, image)
         self.uart = Uart(uart_divisor(clock_hz, BAUD))
