@@ -1,4 +1,4 @@
-"""Area of the core and of some of its units on large parts, from synthesis alone."""
+"""Area of cores and of some units on parts that nothing is placed on, from synthesis alone."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -6,7 +6,7 @@ from typing import Any
 
 from ternforge.presets import core_preset
 from ternforge.verilog import generate
-from ternforge_boards.area import AREA_FAMILIES, estimate_area
+from ternforge_boards.area import estimate_area
 
 from .figures import Data, Figure, Measurement
 from .units import CHECKED, UNITS
@@ -30,15 +30,18 @@ class Part:
         return f"area.{self.unit}-{self.family}-{self.preset}"
 
 
-#: What is synthesised.
-PARTS = tuple(Part(unit, preset, family) for preset in ("ddr-n16", "ddr-n64")
-              for family in AREA_FAMILIES for unit in ("core", "lanes", "epilogue"))
+#: What is synthesised: for large parts, and the cores that nextpnr takes too long for.
+PARTS = (*(Part(unit, preset, family) for preset in ("ddr-n16", "ddr-n64")
+           for family in ("xcup", "cyclonev") for unit in ("core", "lanes", "epilogue")),
+         Part("core", "hbm-c8", "xcup"), Part("core", "ddr-n16-prefill", "ecp5"))
 
 
 def measure(part: Part, seeds: Any = ()) -> Data:
-    """LUT, FF, block RAM and DSP; lanes are the portable ones."""
-    component = UNITS[part.unit](replace(core_preset(part.preset), lane="portable"))
-    design = generate(component, "unit_under_test")
+    """LUT, FF, block RAM and DSP; lanes are the preset's on its own family, else portable."""
+    config = core_preset(part.preset)
+    if config.lane != part.family:
+        config = replace(config, lane="portable")
+    design = generate(UNITS[part.unit](config), "unit_under_test", family=part.family)
     return estimate_area(design.text, design.name, part.family,
                          memories=design.memories).as_dict()
 

@@ -141,6 +141,7 @@ MEASUREMENTS = tuple(one for target in TARGETS for one in _measurements(target))
 
 #: Measurement whose tokens prove the configuration, by preset.
 CHECKED = {"ddr-n16": "tokens.370m-ddr-n16", "ddr-n64": "tokens.370m-ddr-n64",
+           "ddr-n16-prefill": "prefill.370m", "hbm-c8": "tokens.1.3b-hbm-c8-latency-100",
            "up5k": "board.icebreaker"}
 
 

@@ -1,6 +1,6 @@
-"""Size of one component on large parts, from synthesis alone: nothing is placed, there is no clock.
+"""Size of one component from synthesis alone: nothing is placed, there is no clock.
 
-Yosys has no timing or routing of these parts, so that its counts are all there is.
+Of the large parts Yosys has no timing or routing, so that its counts are all there is.
 """
 
 import json
@@ -33,8 +33,17 @@ class AreaFamily:
     free: tuple[str, ...] = ()  #: beginnings of the names of all other cells
 
 
-#: Families whose area can be estimated.
+#: Families whose area can be estimated. What fits one of the boards' is better placed and routed
+#: (:mod:`.measure`); of a core that takes nextpnr too long, this tells what it takes.
 AREA_FAMILIES = {
+    "ecp5": AreaFamily(
+        title="ECP5: LUT4, DP16KD, MULT18X18D",
+        synth="synth_ecp5",
+        lut={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+        ff={"TRELLIS_FF": 1},
+        block_ram={"DP16KD": 1},
+        dsp={"MULT18X18D": 1, "ALU54B": 0},
+        free=("PFUMX", "L6MUX21")),
     "xcup": AreaFamily(
         title="UltraScale+: LUT6, 36 kbit block RAM, DSP48E2",
         synth="synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
@@ -78,7 +87,7 @@ class AreaResult:
 def estimate_area(component_verilog: str, top: str, family: str, *,
                   memories: Mapping[str, str] | None = None, progress: Progress | None = None,
                   ) -> AreaResult:
-    """Synthesise one component for a large part and count its cells; cached by content.
+    """Synthesise one component and count its cells; cached by content.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from bench.units import GOWIN, TARGETS, UNITS, Untraced
 from ternforge.config import CoreConfig
 from ternforge.presets import core_preset
 from ternforge.verilog import ports_of
+from ternforge_boards.area import AREA_FAMILIES
 from ternforge_model.synthetic import released_config
 
 #: As in tests/sim/test_external.py, so that both use one simulator.
@@ -77,7 +78,7 @@ def test_targets_measure_the_core_of_their_preset():
 
 def test_area_of_a_part_is_that_of_its_unit():
     seen = {family: area.measure(area.Part("decoder", "ddr-n16", family))
-            for family in area.AREA_FAMILIES}
+            for family in AREA_FAMILIES}
     assert all(data["synthesis_only"] and data["ff"] == 0 for data in seen.values())
     # nonzero and sign of five weights, each a function of eight bits
     assert all(8 <= data["lut"] <= 40 for data in seen.values())
