@@ -1,5 +1,6 @@
 """The packet-stream core: all units, joined."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from amaranth import *
@@ -143,13 +144,19 @@ class Core(wiring.Component):
                 m.d.comb += inner.eq(outer)
         connect(m, fetch.o, sequencer.i)
         connect(m, sequencer.constants, constants.i)
+        starts = self._share_constants(m, constants, datapaths, sequencer)
+        for path in datapaths:
+            path.wire_lanes()
         quantise = data.View(HEADERS[Opcode.QUANTISE], sequencer.header)
         matvec = data.View(HEADERS[Opcode.MATVEC], sequencer.header)
+        for path in datapaths:
+            path.keep_tiles()
         m.d.comb += [
             constants.start.eq(sequencer.quantise_start), constants.wide.eq(quantise.wide),
             constants.count.eq(quantise.count),
         ]
-        self._share_constants(m, constants, datapaths, sequencer)
+        for path, start in zip(datapaths, starts, strict=True):
+            m.d.comb += [path.quantiser.header.eq(quantise), path.quantiser.start.eq(start)]
 
         # The sequencer waits for all.
         def every(*values: Value) -> Value:
@@ -157,37 +164,51 @@ class Core(wiring.Component):
 
         quantisers, tiles = [path.quantiser for path in datapaths], [p.tile for p in datapaths]
         m.d.comb += [
-            sequencer.quantise_busy.eq(Cat(quantiser.busy for quantiser in quantisers).any()),
+            sequencer.quantise_busy.eq(
+                quantisers[0].busy if count == 1 else
+                Cat(quantiser.busy for quantiser in quantisers).any()),
             sequencer.quantise_streaming.eq(
                 quantisers[0].streaming if count == 1 else
                 every(*(~quantiser.busy | quantiser.streaming for quantiser in quantisers))),
             sequencer.ratio_valid.eq(every(*(quantiser.ratio_valid for quantiser in quantisers))),
-            sequencer.scale_valid.eq(every(*(path.scale.valid for path in datapaths))),
-            sequencer.tile_ready.eq(every(*(tile.ready for tile in tiles))),
-            sequencer.retired.eq(datapaths[-1].epilogue.retired),
         ]
+        for path in datapaths:
+            path.wire_tiles()
+        m.d.comb += sequencer.tile_ready.eq(every(*(tile.ready for tile in tiles)))
         if config.tile_registers > 1:
             m.d.comb += sequencer.tile_following.eq(every(*(tile.following for tile in tiles)))
-
-        held = step_layout(count).members  # what of a step outlasts its start
-        del held["token"]
-        step = Signal(data.StructLayout(held))
         for path in datapaths:
-            path.wire_lanes()
+            path.wire_codes()
+            path.wire_scale()
+        m.d.comb += sequencer.scale_valid.eq(every(*(path.scale.valid for path in datapaths)))
+
+        # What of a step outlasts its start.
+        begun = Signal(count, name="start_of_sequence")
+        held = {"reset": begun, **{name: Signal(field.shape, name=name) for name, field
+                                   in step_layout(count) if name not in ("token", "reset")}}
+        step = SimpleNamespace(**held)
         self._wire_sequences(m, datapaths, matvec, step)
+        for number, path in enumerate(datapaths):
+            m.d.comb += part(self.peek_data, number, count).eq(self._peeked(path))
+            path.share_vectors()
+        for path in datapaths:
+            path.wire_states()
 
         # Steps.
         fault, cycles = Signal(), Signal(32)
-        m.d.comb += [self.status.fault.eq(fault), self.status.cycles.eq(cycles),
-                     sequencer.run.eq(fetch.start), fetch.token.eq(self.tokens.p.token)]
+        m.d.comb += [self.status.fault.eq(fault), self.status.cycles.eq(cycles)]
+        m.d.comb += [part(self.status.ratio, number, count).eq(path.quantiser.ratio)
+                     for number, path in enumerate(datapaths)]
+        m.d.comb += [sequencer.run.eq(fetch.start), fetch.token.eq(self.tokens.p.token)]
+        m.d.comb += [part(self.result.payload, number, count).eq(path.token)
+                     for number, path in enumerate(datapaths)]
         if count > 1:
             m.d.comb += sequencer.head.eq(step.head)
         for number, path in enumerate(datapaths):
-            m.d.comb += [
-                part(self.status.ratio, number, count).eq(path.quantiser.ratio),
-                part(self.result.payload, number, count).eq(path.token),
-                part(self.peek_data, number, count).eq(self._peeked(m, path)),
-            ]
+            begins: Value = begun
+            if count > 1:
+                begins = begun[number] & ~step.chain if number else begun[0]
+            m.d.comb += [epilogue.start_of_sequence.eq(begins) for epilogue in path.epilogues]
         # Of several cores, the largest logit is known some cycles after the last was written; two
         # of these go by with END.
         settled = max(0, datapaths[0].token_latency - 3)
@@ -196,7 +217,7 @@ class Core(wiring.Component):
                 m.d.comb += [self.tokens.ready.eq(fetch.idle),
                              fetch.start.eq(fetch.idle & self.tokens.valid)]
                 with m.If(fetch.start):
-                    m.d.sync += [*(step[name].eq(self.tokens.p[name]) for name in held),
+                    m.d.sync += [*(kept.eq(self.tokens.p[name]) for name, kept in held.items()),
                                  cycles.eq(0), fault.eq(0)]
                     m.next = "RUN"
             with m.State("RUN"):
@@ -241,13 +262,13 @@ class Core(wiring.Component):
         return m
 
     def _share_constants(self, m: Module, constants: ConstantFeed, datapaths: list[Datapath],
-                         sequencer: Sequencer) -> None:
-        """Constants, and the start of their packet, to all; an embedding row to its own stream."""
+                         sequencer: Sequencer) -> list[Value]:
+        """Constants to all, an embedding row to its own stream; returns when each one starts."""
         count = self.config.streams
         if count == 1:
             connect(m, constants.o, datapaths[0].quantiser.constants)
-            datapaths[0].wire_quantiser(sequencer.quantise_start)
-            return
+            return [sequencer.quantise_start]
+        starts: list[Value] = []
         takes = Signal(count)  # who takes this packet's
         ready = Cat(path.quantiser.constants.ready for path in datapaths) | ~takes
         m.d.comb += constants.o.ready.eq(ready.all())
@@ -255,26 +276,27 @@ class Core(wiring.Component):
             mine = (sequencer.packet >= count) | (sequencer.packet == number)
             with m.If(sequencer.quantise_start):
                 m.d.sync += takes[number].eq(mine)
-            path.wire_quantiser(sequencer.quantise_start & mine)
+            starts.append(sequencer.quantise_start & mine)
             m.d.comb += [path.quantiser.constants.payload.eq(constants.o.payload),
                          path.quantiser.constants.valid.eq(constants.o.valid & takes[number]
                                                            & constants.o.ready)]
+        return starts
 
     def _wire_sequences(self, m: Module, datapaths: list[Datapath], matvec: data.View,
-                        step: data.View) -> None:
+                        step: SimpleNamespace) -> None:
         """Rows and memories of each stream; in a chain, states go from one to the next."""
+        last = datapaths[-1]
         if len(datapaths) == 1:
-            datapaths[0].wire_rows(start_of_sequence=step.reset)
-            datapaths[0].wire_memories(self.peek_address)
+            last.wire_rows()
+            m.d.comb += last.sequencer.retired.eq(last.epilogue.retired)
+            last.wire_memories(self.peek_address)
             return
         chained = Signal(reset_less=True)
         m.d.sync += chained.eq(step.chain & (matvec.function == Function.RECURRENCE))
-        last = datapaths[-1]
         before = None  # state of the stream before, for the row that is due
         for number, path in enumerate(datapaths):
             first = path is datapaths[0]
-            path.wire_rows(start_of_sequence=step.reset[number] & (first | ~step.chain),
-                           active=step.active[number], chained=None if first else chained)
+            path.wire_rows(active=step.active[number], chained=None if first else chained)
             address = path.epilogue.state_read_address
             if path is last:
                 address = Mux(chained, datapaths[0].epilogue.state_read_address, address)
@@ -283,6 +305,7 @@ class Core(wiring.Component):
                                self._choice(m, chained, elsewhere, path.states.read_data))
             before = Signal.like(path.state.data, name=f"state_{number}", reset_less=True)
             m.d.sync += before.eq(path.state.data)
+        m.d.comb += last.sequencer.retired.eq(last.epilogue.retired)
 
     def _choice(self, m: Module, chosen: Value, one: Any, other: Any) -> Any:
         """``one`` if ``chosen``, else ``other``, in their shape."""
@@ -290,7 +313,7 @@ class Core(wiring.Component):
         m.d.comb += value.eq(Mux(chosen, Value.cast(one), Value.cast(other)))
         return value
 
-    def _peeked(self, m: Module, path: Datapath) -> Any:
+    def _peeked(self, path: Datapath) -> Any:
         """The element that ``peek_address`` asks for."""
         cores = self.config.cores
         if cores == 1:

@@ -115,21 +115,25 @@ class Datapath:
         for lanes, accumulator in zip(self.lanes, self.accumulators, strict=True):
             connect(self.m, lanes.o, accumulator.i)
 
-    def wire_quantiser(self, start: Value) -> None:
-        """Quantiser and tile buffer. The next headers must not disturb the loader."""
-        m, quantiser = self.m, self.quantiser
+    def keep_tiles(self) -> None:
+        """How many tiles the vector has: the next headers must not disturb the loader."""
         quantise = data.View(HEADERS[Opcode.QUANTISE], self.sequencer.header)
-        tiles = Signal(8)
-        with m.If(quantiser.restart):
-            m.d.sync += tiles.eq(quantise.tiles)
-        m.d.comb += [
-            quantiser.header.eq(quantise), quantiser.start.eq(start),
-        ]
+        self.tile_count = Signal(8, name="tiles")
+        with self.m.If(self.quantiser.restart):
+            self.m.d.sync += self.tile_count.eq(quantise.tiles)
+
+    def wire_tiles(self) -> None:
+        """Quantiser and sequencer to the tile buffer."""
+        quantiser = self.quantiser
         for tile in self.tiles:
-            m.d.comb += [
+            self.m.d.comb += [
                 tile.restart.eq(quantiser.restart), tile.complete.eq(quantiser.complete),
-                tile.tiles.eq(tiles), tile.release.eq(self.sequencer.tile_release),
+                tile.tiles.eq(self.tile_count), tile.release.eq(self.sequencer.tile_release),
             ]
+
+    def wire_codes(self) -> None:
+        """Quantiser to tile buffer to lanes."""
+        m, quantiser = self.m, self.quantiser
         if not holds_tiles(self.config.lane):
             m.d.comb += [lanes.codes.eq(self.tile.codes) for lanes in self.lanes]
         if len(self.tiles) == 1:
@@ -139,32 +143,36 @@ class Datapath:
                 m.d.comb += [tile.codes_i.payload.eq(quantiser.codes_o.payload),
                              tile.codes_i.valid.eq(quantiser.codes_o.valid)]
 
-    def wire_rows(self, *, start_of_sequence: Value, active: Value | None = None,
-                  chained: Value | None = None) -> None:
+    def wire_scale(self) -> None:
+        """Scale of a matrix's rows."""
+        scale, sequencer = self.scale, self.sequencer
+        matvec = data.View(HEADERS[Opcode.MATVEC], sequencer.header)
+        self.m.d.comb += [
+            scale.start.eq(sequencer.scale_start), scale.mantissa.eq(matvec.scale_mantissa),
+            scale.exponent.eq(matvec.scale_exponent.as_signed()),
+            scale.ratio.eq(self.quantiser.ratio),
+        ]
+
+    def wire_rows(self, *, active: Value | None = None, chained: Value | None = None) -> None:
         """Rescale and epilogues.
 
         ``chained``: this packet's rows wait for those of the stream before.
         """
-        m, quantiser, scale, sequencer = self.m, self.quantiser, self.scale, self.sequencer
+        m, quantiser, sequencer = self.m, self.quantiser, self.sequencer
         matvec = data.View(HEADERS[Opcode.MATVEC], sequencer.header)
         cores = self.config.cores
         row: Value = self.accumulators[0].o.valid
         accs: list[Value] = [accumulator.o.payload for accumulator in self.accumulators]
         if chained is not None:
             row, accs = self._delayed(row, accs, chained)
-        m.d.comb += [
-            scale.start.eq(sequencer.scale_start), scale.mantissa.eq(matvec.scale_mantissa),
-            scale.exponent.eq(matvec.scale_exponent.as_signed()), scale.ratio.eq(quantiser.ratio),
-        ]
         m.d.comb += [part(quantiser.acc, core, cores).eq(acc) for core, acc in enumerate(accs)]
-        m.d.comb += [quantiser.scale.eq(scale.scale), quantiser.scaled.eq(self.epilogue.scaled)]
+        m.d.comb += [quantiser.scale.eq(self.scale.scale), quantiser.scaled.eq(self.epilogue.scaled)]
         for core, epilogue in enumerate(self.epilogues):
             m.d.comb += [
                 epilogue.row.eq(row),
                 epilogue.rescaled.eq(part(quantiser.rescaled, core, cores)),
                 epilogue.rescaled_saturated.eq(quantiser.rescaled_saturated[core]),
                 epilogue.header.eq(matvec), epilogue.start.eq(sequencer.matvec_start),
-                epilogue.start_of_sequence.eq(start_of_sequence),
             ]
             if active is not None:
                 m.d.comb += epilogue.active.eq(active)
@@ -191,30 +199,35 @@ class Datapath:
 
     def wire_memories(self, peek_address: Value, state_read_address: Value | None = None,
                       state_read_data: Value | None = None) -> None:
-        """Vector RAM and state RAM.
-
-        The quantiser owns the read port of the vector RAM while it is busy. The epilogues, whose
-        rows come with the last tile, wait for that. State address and data are the epilogues' own
-        unless given.
-        """
+        """Vector RAM; state address and data are the epilogues' own unless given."""
         m, config, vectors, quantiser = self.m, self.config, self.vectors, self.quantiser
-        low = config.elements.bit_length() - 1
         m.d.comb += [
             vectors.read_address.eq(peek_address), vectors.word.eq(quantiser.vector_write),
             vectors.element.eq(self.element), quantiser.vector_read_data.eq(vectors.read_word),
         ]
+        m.d.comb += [epilogue.vector_read_data.eq(part(vectors.read_element, core, config.cores))
+                     for core, epilogue in enumerate(self.epilogues)]
+        self._states = (self.epilogue.state_read_address if state_read_address is None
+                        else state_read_address,
+                        self.states.read_data if state_read_data is None else state_read_data)
+
+    def share_vectors(self) -> None:
+        """The quantiser owns the read port of the vector RAM while it is busy.
+
+        The epilogues, whose rows come with the last tile, wait for that.
+        """
+        m, vectors, quantiser = self.m, self.vectors, self.quantiser
+        low = self.config.elements.bit_length() - 1
         with m.If(quantiser.busy):
             m.d.comb += vectors.read_address.eq(quantiser.vector_read_address << low)
         with m.Elif(self.sequencer.matvec):
             m.d.comb += vectors.read_address.eq(self.epilogue.vector_read_address)
-        if state_read_address is None:
-            state_read_address = self.epilogue.state_read_address
-        if state_read_data is None:
-            state_read_data = self.states.read_data
-        m.d.comb += [self.states.read_address.eq(state_read_address),
-                     self.states.write.eq(self.state)]
-        for core, epilogue in enumerate(self.epilogues):
-            m.d.comb += [
-                epilogue.vector_read_data.eq(part(vectors.read_element, core, config.cores)),
-                epilogue.state_read_data.eq(part(state_read_data, core, config.cores)),
-            ]
+
+    def wire_states(self) -> None:
+        """State RAM."""
+        address, read_data = self._states
+        self.m.d.comb += self.states.read_address.eq(address)
+        self.m.d.comb += [
+            epilogue.state_read_data.eq(part(read_data, core, self.config.cores))
+            for core, epilogue in enumerate(self.epilogues)]
+        self.m.d.comb += self.states.write.eq(self.state)

@@ -95,8 +95,8 @@ class BurstFetch(wiring.Component):
 
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
-                m.d.sync += taken.eq(0)
                 turns.begin()
+                m.d.sync += taken.eq(0)
                 with m.If(self.start):
                     ask(C(0), C(2 * head))
                     m.next = "DIRECTORY"

@@ -113,8 +113,9 @@ class Fetch(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
-                m.d.sync += [address.eq(0), taken.eq(0), remaining.eq(head)]
+                m.d.sync += address.eq(0)
                 turns.begin()
+                m.d.sync += [taken.eq(0), remaining.eq(head)]
                 with m.If(self.start):
                     m.next = "DIRECTORY"
             with m.State("DIRECTORY"):
