@@ -166,7 +166,8 @@ class Datapath:
         if chained is not None:
             row, accs = self._delayed(row, accs, chained)
         m.d.comb += [part(quantiser.acc, core, cores).eq(acc) for core, acc in enumerate(accs)]
-        m.d.comb += [quantiser.scale.eq(self.scale.scale), quantiser.scaled.eq(self.epilogue.scaled)]
+        m.d.comb += [quantiser.scale.eq(self.scale.scale),
+                     quantiser.scaled.eq(self.epilogue.scaled)]
         for core, epilogue in enumerate(self.epilogues):
             m.d.comb += [
                 epilogue.row.eq(row),
