@@ -9,6 +9,7 @@ from ternforge.output import write_text
 
 from .area import PARTS
 from .figures import Data, Row
+from .parallel import CASES as PARALLEL
 from .peers.compare import RECORDED
 from .show import MARKS, lanes_rows, number
 from .tokens import CASES
@@ -68,6 +69,18 @@ def _tokens(rows: Sequence[Row], data: Mapping[str, Data]) -> str:
          for case in CASES if (found := data.get(case.name)) is not None))
 
 
+def _parallel(rows: Sequence[Row], data: Mapping[str, Data]) -> str:
+    gains = {row.name.rpartition(".")[0]: row.value for row in rows
+             if row.name.endswith((".speed-up", ".throughput"))}
+    return _table(
+        ("shape and core", "cores", "streams", "bytes in a beat", "cycles per pass", "share",
+         "against one"),
+        ([case.title, *(number(found[key]) for key in ("cores", "streams", "lanes")),
+          " / ".join(number(cycles) for cycles in dict.fromkeys(found["pass_cycles"])),
+          f"{found['share']:.2%}", f"{number(gains.get(case.name))} x"]
+         for case in PARALLEL if (found := data.get(case.name)) is not None))
+
+
 def _published(rows: Sequence[Row], data: Mapping[str, Data]) -> str:
     return _table(("system", "published figures", "by"), (
         (row["design"], row["how"], row["source"]) for row in RECORDED
@@ -76,8 +89,8 @@ def _published(rows: Sequence[Row], data: Mapping[str, Data]) -> str:
 
 #: Tables by name.
 TABLES: dict[str, Callable[[Sequence[Row], Mapping[str, Data]], str]] = {
-    "figures": _figures, "lanes": _lanes, "units": _units, "area": _area, "tokens": _tokens,
-    "published": _published}
+    "figures": _figures, "parallel": _parallel, "lanes": _lanes, "units": _units,
+    "area": _area, "tokens": _tokens, "published": _published}
 
 
 def update(path: Path, rows: Sequence[Row], data: Mapping[str, Data]) -> None:

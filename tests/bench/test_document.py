@@ -74,7 +74,8 @@ def test_table_of_large_parts(tmp_path):
     ("no place\n", (r"must have a place for a table, such as '<!-- bench: figures -->' and "
                     r"'<!-- end -->' on lines of their own$")),
     ("<!-- bench: x -->\n<!-- end -->\n",
-     r"^a table of .* must be one of figures, lanes, units, area, tokens, published, not 'x'$"),
+     (r"^a table of .* must be one of figures, parallel, lanes, units, area, tokens, published, "
+      r"not 'x'$")),
 ])
 def test_documents_without_a_place_are_refused(tmp_path, text, message):
     path = tmp_path / "a.md"
