@@ -70,6 +70,20 @@ def test_table_of_large_parts(tmp_path):
 """
 
 
+def test_table_of_cores_and_streams(tmp_path):
+    path = tmp_path / "a.md"
+    path.write_text("<!-- bench: parallel -->\n<!-- end -->\n")
+    gain = row("prefill.370m.speed-up", value=13.25)
+    update(path, [*ROWS, gain], {"prefill.370m": {
+        "cores": 1, "streams": 12, "lanes": 16, "pass_cycles": [4000, 4400, 4400], "share": 0.97}})
+    assert path.read_text() == """<!-- bench: parallel -->
+| shape and core | cores | streams | bytes in a beat | cycles per pass | share | against one |
+| --- | --- | --- | --- | --- | --- | --- |
+| 370m on ddr-n16-prefill | 1 | 12 | 16 | 4,000 / 4,400 | 97.00% | 13.25 x |
+<!-- end -->
+"""
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("no place\n", (r"must have a place for a table, such as '<!-- bench: figures -->' and "
                     r"'<!-- end -->' on lines of their own$")),
