@@ -1,6 +1,7 @@
 """Fetch of a memory of any latency: a token's beats in order, whatever memory and core do."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -83,7 +84,7 @@ class Memory:
             ctx.set(port.idle, not queue)
 
 
-async def begin(ctx, dut, token: int):
+async def begin(ctx, dut, token: int | list[int]):
     await ctx.tick().until(dut.idle)
     ctx.set(dut.token, token)
     ctx.set(dut.start, 1)
@@ -129,6 +130,32 @@ def test_tokens_stream_in_order(lanes, pauses, latency):
     assert memory.requests == [
         request for token in (2, 0, 4) for request in
         ((0, 2 * head), (row + token * STRIDE, STRIDE), (2 * head, PROGRAM))]
+
+
+@pytest.mark.parametrize("latency", [1, 60])
+@pytest.mark.parametrize("lanes", CONFIGS)
+def test_each_stream_has_its_row(lanes, latency):
+    rng, config, received = random.Random(latency), replace(CONFIGS[lanes], streams=3), []
+    dut, beats = BurstFetch(config, DEPTH), image(config)
+    memory = Memory(dut, beats, latency=lambda: rng.randint(1, latency))
+    steps = [[2, 0, 4], [1, 1, 3]]
+
+    async def bench(ctx):
+        for tokens in steps:
+            await begin(ctx, dut, tokens)
+            wanted = [expected(config, beats, token) for token in tokens]
+            wanted = [beat for one in wanted for beat in one[:-PROGRAM]] + wanted[0][-PROGRAM:]
+            received.append((await get(ctx, dut.o, len(wanted), lambda: rng.randint(0, 2)), wanted))
+            await end(ctx, dut)
+        for stream in range(3):
+            await begin(ctx, dut, [ROWS if k == stream else 0 for k in range(3)])
+            await ctx.tick().until(dut.fault)
+            assert not ctx.get(dut.o.valid)
+            await end(ctx, dut)
+
+    simulate(dut, bench, processes=[memory.process])
+    assert [taken for taken, _ in received] == [wanted for _, wanted in received]
+    assert len(received) == 2
 
 
 @pytest.mark.parametrize("abandons", [True, False], ids=["abandons", "finishes"])

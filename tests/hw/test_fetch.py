@@ -8,6 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ternforge.config import CoreConfig
+from ternforge.core.several import several
 from ternforge.isa import DIRECTORY, MAGIC
 from ternforge.mem.fetch import Fetch
 from ternforge.mem.onchip import OnChipMemory
@@ -30,7 +31,8 @@ class Memory(wiring.Component):
         self.memory = OnChipMemory(config, init)
         self.fetch = Fetch(config, self.memory.latency)
         super().__init__({
-            "start": In(1), "token": In(16), "stop": In(1), "idle": Out(1), "fault": Out(1),
+            "start": In(1), "token": In(several(16, config.streams)), "stop": In(1),
+            "idle": Out(1), "fault": Out(1),
             "o": Out(stream.Signature(config.beat_bits)),
             "write": In(self.memory.write.shape()),
         })
@@ -96,6 +98,38 @@ def test_tokens_stream_in_order(config, most_pause):
         assert taken == [*beats[head:2 * head], *beats[row:row + STRIDE],
                          *beats[2 * head:2 * head + 30]]
     assert len(received) == 3
+
+
+@pytest.mark.parametrize("lanes", [8, 40])
+def test_each_stream_has_its_row(lanes):
+    config = CoreConfig(lanes=lanes, streams=3, memory_beats=128, bank_beats=128)
+    dut, beats, received, faults = Memory(config), image(config), [], []
+    head = config.header_beats
+    steps = [[2, 0, 4], [1, 1, 3], [4, 2, 2]]
+
+    async def bench(ctx):
+        await load(ctx, dut, beats)
+        for number, tokens in enumerate(steps):
+            foreign = list(tokens)  # refused before anything of the step has come
+            foreign[number] = ROWS
+            for step, fails in ((foreign, True), (tokens, False)):
+                await ctx.tick().until(dut.idle)
+                ctx.set(dut.token, step)
+                await pulse(ctx, dut.start)
+                if fails:
+                    await ctx.tick().until(dut.fault)
+                    faults.append(ctx.get(dut.o.valid))
+                else:
+                    received.append(await get(ctx, dut.o, 3 * (head + STRIDE) + 20))
+                await pulse(ctx, dut.stop)
+
+    simulate(dut, bench)
+    assert faults == [0, 0, 0]
+    for tokens, taken in zip(steps, received, strict=True):
+        rows = [EMBEDDING + STRIDE * token for token in tokens]
+        assert taken == [beat for row in rows
+                         for beat in (*beats[head:2 * head], *beats[row:row + STRIDE])] + beats[
+                             2 * head:2 * head + 20]
 
 
 def test_full_rate_has_no_bubbles():
