@@ -85,7 +85,7 @@ ONE = "exactly one of --model, --verify, --disassemble, --assemble must be given
     (["--model", "m", "--verify", "f"], ONE + "--model and --verify"),
     (["--model", "m", "-o", "f"],
      ("--model must come with --board, one of icebreaker, ulx3s-85f, up5k, ecp5-85f, ddr-n16, "
-      "ddr-n64")),
+      "ddr-n64, ddr-n16-prefill, hbm-c8")),
     (["--model", "m", "--board", "icebreaker"], "--model must come with -o, the file to write"),
     (["--verify", "f", "--calibrate", "t"],
      "--calibrate must come with --model: the formats of an image are fixed"),

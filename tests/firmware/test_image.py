@@ -128,13 +128,14 @@ def test_a_foreign_file_is_refused(raw):
 
 
 def test_a_newer_file_is_refused(image, monkeypatch):
-    monkeypatch.setattr(container, "FORMAT_VERSION", container.FORMAT_VERSION + 1)
+    ours = container.FORMAT_VERSION
+    monkeypatch.setattr(container, "FORMAT_VERSION", ours + 1)
     raw = image.to_bytes()
     monkeypatch.undo()
     with pytest.raises(ImageError) as error:
         Image.from_bytes(raw, "new.tfi")
-    assert str(error.value) == ("image 'new.tfi' has format version 3 in its header at byte 8: "
-                                "this program reads version 2")
+    assert str(error.value) == (f"image 'new.tfi' has format version {ours + 1} in its header at "
+                                f"byte 8: this program reads version {ours}")
 
 
 def test_what_follows_the_last_section_is_refused(image):

@@ -66,7 +66,7 @@ def test_changed_bytes_are_refused(path, section):
 
 def test_foreign_files_and_what_follows_are_refused(path):
     raw = path.read_bytes()
-    for content in (b"PK\3\4 something else", b"TERNFORG\3\0" + raw[10:], raw + b"xyz"):
+    for content in (b"PK\3\4 something else", b"TERNFORG\xff\0" + raw[10:], raw + b"xyz"):
         whole, streamed = refusals(path, content)
         assert whole == streamed
 

@@ -139,7 +139,8 @@ def test_a_board_that_would_fit_is_named():
 
 
 @pytest.mark.parametrize(("m", "hint"), [
-    (640, "it fits no board, but the core ddr-n16 or ddr-n64"), (7000, "it fits no board")])
+    (640, "it fits no board, but the core ddr-n16 or ddr-n64 or ddr-n16-prefill"),
+    (7000, "it fits no board")])
 def test_a_model_for_no_board_is_refused(m, hint):
     program = random_program(2, d=16, layers=1, m=m, vocab=16)
     with pytest.raises(FitError, match=rf" \(up5k\); {hint}$"):
