@@ -66,7 +66,7 @@ class Recorder:
                     (1, state.enable, state.address, [state.data]),
                     (2, valid, self.codes[1], codes)):
                 if seen:
-                    self.events += [(self.cycle, packet, kind, address + k, value)
+                    self.events += [(self.cycle, 0, packet, kind, address + k, value, 0)
                                     for k, value in enumerate(values)]
             if valid:
                 self.codes = (packet, self.codes[1] + len(codes))
