@@ -64,9 +64,9 @@ def measure(kind: str, family: str, macs: int, seeds: Sequence[int], *, bits: st
         If there is no such kind, family or code, or no such number of products.
     """
     check(kind, family, macs, bits)
-    freq_mhz, levels = (TABLE_TARGETS if KINDS[kind].holds_tiles else TARGETS)[family]
+    freq_mhz, levels = (TABLE_TARGETS if tables(kind) else TARGETS)[family]
     config = CoreConfig(lanes=macs // TRITS_PER_BYTE, tree_levels=tree_levels or levels, lane=kind)
-    if KINDS[kind].holds_tiles:
+    if tables(kind):
         most, longest = TABLE_VECTORS[family]
         half = config.lanes // 2
         config = replace(config, elements=min(most, half & -half), max_fan_in=longest)
@@ -85,7 +85,7 @@ def check(kind: str, family: str, macs: int, bits: str) -> None:
                                  ("number of bits", bits, CODES)):
         if value not in choices:
             raise unknown(what, value, choices)
-    if KINDS[kind].holds_tiles and not CODES[bits]:
+    if tables(kind) and not CODES[bits]:
         raise UserError(f"the lanes {kind} have no code of {bits} bits: a byte addresses a table")
     if macs < 10 or macs % 10:
         raise UserError(f"the products per cycle must be a positive multiple of 10, not {macs}")

@@ -10,13 +10,12 @@ from functools import partial
 
 from ternforge.config import CoreConfig
 from ternforge.presets import core_preset
-from ternforge_firmware.cycles import model_packets, token_cycles
 from ternforge_model.synthetic import released_config
 from ternforge_sim.runner import MemoryModel, build_simulator
 from ternforge_sim.simulate import simulate
 
 from .figures import Data, Figure, Measurement, Reach
-from .tokens import LATENCY, N16, SHORT, token_image
+from .tokens import LATENCY, N16, SHORT, modelled, token_image
 
 __all__ = ["FIGURES", "MEASUREMENTS", "Case", "CASES", "measure"]
 
@@ -76,10 +75,7 @@ def measure(case: Case, seeds: Sequence[int]) -> Data:
         cycles.append(run.pass_cycles)
         ideal.append(run.ideal_cycles)
         checked += run.checked_tokens
-        packets = model_packets(replace(config, num_hidden_layers=layers), case.core,
-                                wide_embedding=False)
-        modelled = int(token_cycles(packets, case.core, latency=LATENCY).sum())
-        errors.append(abs(modelled / run.pass_cycles[-1] - 1))
+        errors.append(abs(modelled(case.core, config, layers, LATENCY) / run.pass_cycles[-1] - 1))
     more = config.num_hidden_layers - SHORT[0]
     whole = [short + more * (longer - short)
              for short, longer in zip(cycles[0], cycles[1], strict=True)]

@@ -17,7 +17,7 @@ from ternforge_sim.simulate import Simulation, simulate
 
 from .figures import Data, Figure, Measurement, Reach
 
-__all__ = ["FIGURES", "MEASUREMENTS", "N16", "core_of", "run_token", "token_image"]
+__all__ = ["FIGURES", "MEASUREMENTS", "N16", "core_of", "modelled", "run_token", "token_image"]
 
 #: What the cycles of a token depend on.
 DEPENDS = ("hw", "model/ternforge_model", "firmware", "sim", "bench/tokens.py", "bench/figures.py")
@@ -115,14 +115,14 @@ def measure(case: Case, seeds: Sequence[int]) -> Data:
         "share": ideal / cycles, "calculated_cycles": calculated,
         "calculation_error": calculated / cycles - 1,
         "simulated": [[layers, run.cycles] for layers, run in runs.items()],
-        "model_error": max(abs(_modelled(core, config, layers, case.latency) / run.cycles - 1)
+        "model_error": max(abs(modelled(core, config, layers, case.latency) / run.cycles - 1)
                            for layers, run in runs.items()),
         "checked_tokens": sum(run.checked_tokens for run in runs.values()),
         "bit_exact": all(run.bit_exact for run in runs.values()),
     }
 
 
-def _modelled(core: CoreConfig, config: ModelConfig, layers: int, latency: int) -> int:
+def modelled(core: CoreConfig, config: ModelConfig, layers: int, latency: int) -> int:
     """Cycles of :func:`run_token` by the analytic model."""
     packets = model_packets(replace(config, num_hidden_layers=layers), core, wide_embedding=False)
     return int(token_cycles(packets, core, latency=latency).sum())

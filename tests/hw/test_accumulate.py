@@ -6,6 +6,8 @@ from ternforge.config import CoreConfig
 from ternforge.core.accumulate import Accumulator
 from ternforge_sim.bench import get, put, simulate
 
+from .latency import check_latency
+
 CONFIGS = [CoreConfig(lanes=2, max_rows=8, max_fan_in=20),
            CoreConfig(lanes=8, max_rows=24, tree_levels=3),
            CoreConfig(lanes=40, max_rows=20, max_fan_in=2000)]
@@ -68,18 +70,7 @@ def test_rows_beyond_the_ram_leave_it_alone():
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: str(c.lanes))
 def test_row_follows_its_sum_after_latency(config):
-    dut, seen = Accumulator(config), []
-
-    async def producer(ctx):
-        await put(ctx, dut.i, [{"sum": 1, "first": 1, "last": 1, "end": 0}])
-
-    async def monitor(ctx):
-        for _ in range(dut.latency + 3):
-            _, _, valid = await ctx.tick().sample(dut.o.valid)
-            seen.append(valid)
-
-    simulate(dut, producer, monitor)
-    assert seen == [0] * dut.latency + [1, 0, 0]
+    check_latency(Accumulator(config), {"sum": 1, "first": 1, "last": 1, "end": 0})
 
 
 def test_config_must_be_a_core_config():

@@ -9,6 +9,8 @@ from ternforge.lanes import KINDS, dot_product, resolve_lane
 from ternforge.trits import encode_trits
 from ternforge_sim.bench import get, put, simulate
 
+from .latency import check_latency
+
 SMALL = [CoreConfig(lanes=2, tree_levels=1), CoreConfig(lanes=2, tree_levels=9),
          CoreConfig(lanes=6, tree_levels=3), CoreConfig(lanes=8)]
 LARGE = CoreConfig(lanes=40)
@@ -83,18 +85,7 @@ def test_lanes_without_decoders(config):
 
 @pytest.mark.parametrize("config", [c for c in ALL if c.lanes <= 8], ids=name_of)
 def test_sum_follows_its_beat_after_latency(config):
-    dut, seen = dot_product(config), []
-
-    async def producer(ctx):
-        await put(ctx, dut.i, [{"data": 0, "first": 0, "last": 0, "end": 0}])
-
-    async def monitor(ctx):
-        for _ in range(dut.latency + 3):
-            _, _, valid = await ctx.tick().sample(dut.o.valid)
-            seen.append(valid)
-
-    simulate(dut, producer, monitor)
-    assert seen == [0] * dut.latency + [1, 0, 0]
+    check_latency(dot_product(config), {"data": 0, "first": 0, "last": 0, "end": 0})
 
 
 def test_kind_is_the_best_for_the_family():

@@ -9,6 +9,7 @@ from ternforge.lanes.table import Lanes
 from ternforge.trits import DECODE, encode_trits
 from ternforge_sim.bench import get, put, simulate
 
+from .latency import check_latency
 from .vector_side import restart, tiles_of, write
 
 #: Lanes that share an adder: one, all, and as many as leave one adder with fewer.
@@ -190,18 +191,7 @@ def test_a_tile_follows_cycles_after_release(lanes, shared):
 
 
 def test_sum_follows_its_beat_after_latency():
-    dut, seen = Lanes(CoreConfig(lanes=10)), []
-
-    async def producer(ctx):
-        await put(ctx, dut.i, [{"data": 0, "first": 0, "last": 0, "end": 0}])
-
-    async def monitor(ctx):
-        for _ in range(dut.latency + 3):
-            _, _, valid = await ctx.tick().sample(dut.o.valid)
-            seen.append(valid)
-
-    simulate(dut, producer, monitor)
-    assert seen == [0] * dut.latency + [1, 0, 0]
+    check_latency(Lanes(CoreConfig(lanes=10)), {"data": 0, "first": 0, "last": 0, "end": 0})
 
 
 def test_walk_comes_by_every_byte():
