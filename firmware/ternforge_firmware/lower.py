@@ -60,6 +60,8 @@ class Layout:
     ----------
     beats : int
         Size of the image memory that it takes.
+    row_beats : int
+        Of these, for each embedding row; all of them share one header.
 
     Raises
     ------
@@ -72,8 +74,8 @@ class Layout:
         self.allocation = allocate(program, core)
         head = packet.header_beats(core.lanes)
         body = head + sum(self._beats(op) for op in program.ops)  # END is a header
-        stride = self._beats(program.embedding_row(0)) - head
-        self.beats = 2 * head + body + program.vocab_size * stride
+        self.row_beats = self._beats(program.embedding_row(0)) - head
+        self.beats = 2 * head + body + program.vocab_size * self.row_beats
         if self.beats > core.memory_beats:
             raise FitError(f"model {program.name!r} does not fit the core: its image needs "
                            f"memory_beats={self.beats}, {self.beats - core.memory_beats} more than "

@@ -8,6 +8,7 @@ import numpy as np
 from .config import ModelConfig
 from .convert import convert
 from .program import Matvec, Op, Program, Quantise
+from .ternary import TernaryMatrix, TernarySource
 
 __all__ = ["narrowed", "random_checkpoint", "random_program", "wide_program"]
 
@@ -81,7 +82,7 @@ def narrowed(program: Program) -> Program:
 
 
 def wide_program(seed: int, *, d: int, layers: int, m: int, vocab: int,
-                 inner_norms: bool = False) -> Program:
+                 inner_norms: bool = False, weights: bool = True) -> Program:
     """Random ternary weights in any size, without a float model of that size.
 
     Norm weights, scales and formats are those of a narrow model, repeated: products of random
@@ -95,9 +96,11 @@ def wide_program(seed: int, *, d: int, layers: int, m: int, vocab: int,
         Hidden size, layers, MLP width, tokens; the logits are not stored.
     inner_norms : bool
         As in :func:`random_checkpoint`: matrices with one source have codes of their own.
+    weights : bool
+        Without them the program has sizes alone, and takes no memory: matrices cannot be read.
     """
     narrow = random_program(1, d=64, layers=2, m=128, vocab=160, inner_norms=inner_norms)
-    rng = np.random.default_rng(seed)
+    rng, nothing = np.random.default_rng(seed), TernarySource({})
     lengths = {"x": d, "v": d, "f": d, "p": d, "gate": m}
 
     def widened(op: Op, layer: int | None) -> Op:
@@ -106,7 +109,8 @@ def wide_program(seed: int, *, d: int, layers: int, m: int, vocab: int,
         length = m if "down_proj" in op.name else d
         if isinstance(op, Matvec):
             rows = lengths[op.dst] if op.dst else d if op.state else vocab
-            changes["trits"] = rng.integers(-1, 2, (rows, length), dtype=np.int8)
+            changes["trits"] = (rng.integers(-1, 2, (rows, length), dtype=np.int8) if weights else
+                                TernaryMatrix(nothing, op.name, (rows, length), slice(None)))
             changes["state"] = op.state and f"h{layer}"
         elif isinstance(op, Quantise):
             changes["weights"] = np.resize(op.weights, length)
@@ -121,4 +125,5 @@ def wide_program(seed: int, *, d: int, layers: int, m: int, vocab: int,
     ops += [widened(op, None) for op in last]
     return replace(narrow, name=f"random-{d}x{layers}", ops=tuple(ops), vectors=lengths,
                    states={f"h{layer}": d for layer in range(layers)},
-                   embedding=rng.integers(-127, 128, (vocab, d), dtype=np.int8))
+                   embedding=rng.integers(-127, 128, (vocab, d), dtype=np.int8) if weights else
+                   np.broadcast_to(np.int8(0), (vocab, d)))
