@@ -9,7 +9,7 @@ from typing import Any, Literal
 import ternforge_boards.boards
 from ternforge.errors import unknown
 
-__all__ = ["Board", "Pin", "Resources", "board", "boards"]
+__all__ = ["Board", "ExternalMemory", "Pin", "Resources", "board", "boards", "vector"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +17,22 @@ class Pin:
     """One port of the top-level module and the ball of the package that it goes to."""
 
     port: str  #: name in the Verilog; one bit of a vector is ``led[0]``
-    site: str  #: ball or pin number of the package
+    site: str  #: ball or pin number of the package; empty if it does not leave the package
     io: str = ""  #: electrical standard, as the tools call it; the tool's default if empty
     pull: Literal["", "up", "down"] = ""  #: resistor inside the FPGA
     drive_ma: int = 0  #: drive strength; the tool's default if zero
+    options: tuple[str, ...] = ()  #: more, as the tool writes it: ``SLEWRATE=FAST``
     inverted: bool = False  #: the board's signal is active low
+
+
+def vector(port: str, sites: str, **common: Any) -> tuple[Pin, ...]:
+    """Pins of a port of several bits, bit 0 first in ``sites``; ``common`` is that of each.
+
+    >>> [pin.port for pin in vector("ba", "P19 N20", io="LVCMOS33")]
+    ['ba[0]', 'ba[1]']
+    """
+    return tuple(Pin(port=f"{port}[{index}]", site=site, **common)
+                 for index, site in enumerate(sites.split()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,22 @@ class Resources:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExternalMemory:
+    """The memory beside the FPGA that holds the image."""
+
+    kind: Literal["sdr", "ddr3"]
+    chip: str  #: as LiteDRAM names it
+    size_bytes: int
+    bits: int  #: data pins
+    ratio: int = 1  #: SDR: cycles of its clock in one of the core's
+
+    @property
+    def bytes_per_cycle(self) -> int:
+        """Most bytes that it gives in a cycle of the core; of DDR3 two cycles, both edges."""
+        return self.bits // 8 * (self.ratio if self.kind == "sdr" else 4)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """One board."""
 
@@ -58,6 +85,7 @@ class Board:
     core_mhz: float  #: clock of the core unless asked otherwise, made by the PLL
     pins: tuple[Pin, ...]
     resources: Resources
+    memory: ExternalMemory | None = None  #: where the image is, if not in the FPGA
     url: str  #: the maker's page
     verified: str  #: what was tried on it, and how
     synth_options: tuple[str, ...] = ()  #: for Yosys, on top of the family's

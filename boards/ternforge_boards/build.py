@@ -91,7 +91,8 @@ def build(
         Seeds for nextpnr.
     freq_mhz : float
         Constraint of the clock pin, for a design without a PLL; the oscillator's frequency unless
-        given. Behind a PLL the constraint follows from its settings.
+        given. Behind a PLL the constraint follows from its settings, except on Gowin parts, where
+        it is that of every clock.
     allow_timing_fail : bool
         Write the bitstream even if a clock is missed.
     synth_options : sequence of str

@@ -68,6 +68,7 @@ def _lpf(pin: Pin) -> list[str]:
         attributes.append(f"PULLMODE={pin.pull.upper()}")
     if pin.drive_ma:
         attributes.append(f"DRIVE={pin.drive_ma}")
+    attributes += pin.options
     lines = [f'LOCATE COMP "{pin.port}" SITE "{pin.site}";']
     if attributes:
         lines.append(f'IOBUF PORT "{pin.port}" {" ".join(attributes)};')
@@ -80,4 +81,13 @@ def _pcf(pin: Pin) -> list[str]:
 
 
 def _cst(pin: Pin) -> list[str]:
-    return [f'IO_LOC "{pin.port}" {pin.site};']
+    if not pin.site:  # inside the package: nextpnr knows it by the port's name
+        return []
+    attributes = [f"IO_TYPE={pin.io}"] if pin.io else []
+    if pin.pull:
+        attributes.append(f"PULL_MODE={pin.pull.upper()}")
+    if pin.drive_ma:
+        attributes.append(f"DRIVE={pin.drive_ma}")
+    attributes += pin.options
+    lines = [f'IO_LOC "{pin.port}" {pin.site};']
+    return [*lines, f'IO_PORT "{pin.port}" {" ".join(attributes)};'] if attributes else lines

@@ -16,7 +16,7 @@ from ternforge_boards.constraints import constraints, constraints_name
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.yosys import Netlist, link, nextpnr_package, tool_version
 
-__all__ = ["Clock", "Placement", "pack", "parse_report", "place", "place_seeds"]
+__all__ = ["PACKERS", "Clock", "Placement", "pack", "parse_report", "place", "place_seeds"]
 
 #: nextpnr keeps periods in whole picoseconds, so a constraint comes back a little off.
 ROUNDING = 2e-4
@@ -180,22 +180,29 @@ def _why(output: str, board: Board, status: int) -> str:
     return f"nextpnr failed: {errors[0]}{hint}"
 
 
+#: Packer per family, without its input and output, and what the bitstream is called.
+PACKERS = {"ecp5": (["yowasp-ecppack", "--compress"], "design.bit"),
+           "ice40": (["yowasp-icepack"], "design.bin"),
+           "gowin": (["gowin_pack", "--sspi_as_gpio", "--mspi_as_gpio"], "design.fs")}
+
+
 def pack(placement: Placement, board: Board, jobs: Jobs) -> Path:
-    """Bitstream of a placement, in the cache: ``.bit`` for the ECP5, ``.bin`` for the iCE40."""
+    """Bitstream of a placement, in the cache; its suffix is what the family's tools expect."""
     if not placement.path.is_file():
         raise UserError(f"the cached placement {placement.path} is gone: build again")
-    package = f"yowasp-nextpnr-{board.family}"
-    if board.family == "ecp5":
-        name, argv = "design.bit", ["yowasp-ecppack", "--compress"]
+    argv, name = PACKERS[board.family]
+    if board.family == "gowin":
+        argv = [*argv, "-d", board.device, "-o", name]
+        package, place_of_result = "apycula", []
     else:
-        name, argv = "design.bin", ["yowasp-icepack"]
+        package, place_of_result = nextpnr_package(board.family), [name]
     tool = find_tool(argv[0], "ternforge[flow]")
     key = content_key(tool_version(package), argv, placement.path)
 
     def fill(folder: Path) -> None:
         text = f"placed{placement.path.suffix}"
         link(placement.path, folder / text)
-        jobs.run("pack", [tool, *argv[1:], text, name], cwd=folder)
+        jobs.run("pack", [tool, *argv[1:], text, *place_of_result], cwd=folder)
         (folder / text).unlink()
 
     return cached("bitstream", key, fill) / name

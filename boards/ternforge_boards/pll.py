@@ -1,7 +1,7 @@
-"""Dividers for the clock multipliers of both families."""
+"""Dividers for the clock multipliers of the families."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ternforge.errors import UserError
 from ternforge_boards.board import Board
@@ -19,15 +19,18 @@ class PllSettings:
     ``instance_arguments`` fits :class:`amaranth.hdl.Instance`; the ports are the caller's:
     ``EHXPLLL`` takes ``CLKI`` and gives ``CLKOP``, which must also drive ``CLKFB``, and ``LOCK``;
     ``SB_PLL40_PAD`` takes ``PACKAGEPIN`` (the clock pin itself), ``RESETB`` high, ``BYPASS`` low,
-    and gives ``PLLOUTGLOBAL`` and ``LOCK``.
+    and gives ``PLLOUTGLOBAL`` and ``LOCK``; ``rPLL`` takes ``CLKIN`` and gives ``CLKOUT`` and
+    ``LOCK``. With a memory clock that is a multiple of it, the core's clock is ``CLKOS`` of
+    ``EHXPLLL``, in phase with ``CLKOP``, the memory's.
     """
 
     primitive: str  #: name of the vendor's cell
     input_mhz: float
-    output_mhz: float  #: what really comes out
+    output_mhz: float  #: what really comes out, for the core
     vco_mhz: float  #: the oscillator inside
     parameters: dict[str, int | str]  #: Verilog parameters
     attributes: dict[str, str]  #: Verilog attributes
+    memory_mhz: float = 0.0  #: clock of the memory's pins, a multiple of the core's; 0: none
 
     @property
     def instance_arguments(self) -> dict[str, int | str]:
@@ -36,7 +39,8 @@ class PllSettings:
                 **{f"a_{name}": value for name, value in self.attributes.items()}}
 
 
-def pll_settings(board: Board, output_mhz: float, *, tolerance: float = TOLERANCE) -> PllSettings:
+def pll_settings(board: Board, output_mhz: float, *, memory_ratio: int = 1,
+                 tolerance: float = TOLERANCE) -> PllSettings:
     """Settings that make ``output_mhz`` from the board's oscillator, as near as it gets.
 
     Parameters
@@ -44,7 +48,10 @@ def pll_settings(board: Board, output_mhz: float, *, tolerance: float = TOLERANC
     board : Board
         Gives the family and the oscillator.
     output_mhz : float
-        Wanted frequency.
+        Wanted frequency of the core.
+    memory_ratio : int
+        Cycles of the memory's pins in one of the core's; with more than one the memory's clock is
+        made too. ECP5 only.
     tolerance : float
         Greatest relative difference that is accepted.
 
@@ -55,10 +62,15 @@ def pll_settings(board: Board, output_mhz: float, *, tolerance: float = TOLERANC
     """
     if not output_mhz > 0:
         raise UserError(f"the clock must be a positive frequency in MHz, not {output_mhz:g}")
-    candidates = _ecp5 if board.family == "ecp5" else _ice40
-    best = min(candidates(board.oscillator_mhz, output_mhz),
-               key=lambda s: (round(abs(s.output_mhz - output_mhz), 6),
-                              abs(s.vco_mhz - (600 if board.family == "ecp5" else 800))))
+    if memory_ratio > 1 and board.family != "ecp5":
+        raise UserError(f"{board.name} cannot have a memory clock of {memory_ratio} times that of "
+                        "the core: only the PLL of the ECP5 makes both here")
+    candidates, middle = _FAMILIES[board.family]
+    best = min(candidates(board.oscillator_mhz, output_mhz * memory_ratio),
+               key=lambda s: (round(abs(s.output_mhz - output_mhz * memory_ratio), 6),
+                              abs(s.vco_mhz - middle)))
+    if memory_ratio > 1:
+        best = _with_memory_clock(best, memory_ratio)
     if abs(best.output_mhz - output_mhz) > tolerance * output_mhz:
         raise UserError(f"the clock of {board.name} cannot be {output_mhz:g} MHz: the nearest that "
                         f"its PLL makes is {best.output_mhz:.4g} MHz")
@@ -98,6 +110,46 @@ def _ecp5(input_mhz: float, wanted: float) -> Iterator[PllSettings]:
             )
 
 
+def _with_memory_clock(fast: PllSettings, ratio: int) -> PllSettings:
+    """The memory's clock as CLKOP, and the core's, in phase with it, as CLKOS."""
+    core = fast.output_mhz / ratio
+    divider = int(fast.parameters["CLKOP_DIV"]) * ratio
+    return replace(
+        fast, output_mhz=core, memory_mhz=fast.output_mhz,
+        parameters={**fast.parameters, "CLKOS_ENABLE": "ENABLED", "CLKOS_DIV": divider,
+                    "CLKOS_CPHASE": fast.parameters["CLKOP_CPHASE"], "CLKOS_FPHASE": 0},
+        attributes={**fast.attributes, "FREQUENCY_PIN_CLKOS": f"{core:g}"})
+
+
+def _gowin(input_mhz: float, wanted: float) -> Iterator[PllSettings]:
+    """rPLL of the GW2A: out = in * (fb + 1) / (i + 1), vco = out * o, 500-1250 MHz.
+
+    The phase detector wants 3 to 400 MHz (Gowin DS226, rPLL switching characteristics).
+    """
+    wanted = min(max(wanted, 4), 625)
+    for idiv in range(64):
+        reference = input_mhz / (idiv + 1)
+        if not 3 <= reference <= 400:
+            continue
+        nearest = wanted / reference
+        for multiplier in {min(max(int(nearest) + step, 1), 64) for step in (0, 1)}:
+            output = reference * multiplier
+            for odiv in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128):
+                if not 500 <= output * odiv <= 1250:
+                    continue
+                yield PllSettings(
+                    primitive="rPLL", input_mhz=input_mhz, output_mhz=output,
+                    vco_mhz=output * odiv,
+                    parameters={"FCLKIN": f"{input_mhz:g}", "DYN_IDIV_SEL": "false",
+                                "IDIV_SEL": idiv, "DYN_FBDIV_SEL": "false",
+                                "FBDIV_SEL": multiplier - 1, "DYN_ODIV_SEL": "false",
+                                "ODIV_SEL": odiv, "CLKFB_SEL": "internal",
+                                "CLKOUT_BYPASS": "false", "CLKOUTP_BYPASS": "false",
+                                "CLKOUTD_BYPASS": "false"},
+                    attributes={},
+                )
+
+
 def _ice40(input_mhz: float, wanted: float) -> Iterator[PllSettings]:
     """SB_PLL40_PAD, simple feedback: vco = in * (f+1) / (r+1), 533-1066 MHz, out = vco / 2**q."""
     wanted = min(max(wanted, 16), 275)
@@ -120,3 +172,7 @@ def _ice40(input_mhz: float, wanted: float) -> Iterator[PllSettings]:
                                 "DIVQ": divq, "FILTER_RANGE": filter_range},
                     attributes={},
                 )
+
+
+#: For each family its settings, and the frequency of the oscillator inside that is preferred.
+_FAMILIES = {"ecp5": (_ecp5, 600), "ice40": (_ice40, 800), "gowin": (_gowin, 875)}

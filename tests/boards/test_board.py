@@ -18,8 +18,8 @@ def test_registry_finds_the_files():
 
 
 def test_unknown_board_offers_the_nearest():
-    with pytest.raises(UserError, match=r"^unknown board 'ulx3s-85': did you mean 'ulx3s-85f'\?$"):
-        board("ulx3s-85")
+    with pytest.raises(UserError, match=r"^unknown board 'icebraker': did you mean 'icebreaker'\?$"):
+        board("icebraker")
 
 
 def test_unknown_pin_offers_the_nearest():
@@ -48,6 +48,7 @@ def test_memory_of_the_devices():
 @pytest.mark.parametrize(("name", "module", "platform"), [
     ("ulx3s-85f", "amaranth_boards.ulx3s", "ULX3S_85F_Platform"),
     ("icebreaker", "amaranth_boards.icebreaker", "ICEBreakerPlatform"),
+    ("ulx3s-85f-sdram", "amaranth_boards.ulx3s", "ULX3S_85F_Platform"),
 ])
 def test_pins_agree_with_amaranth_boards(name, module, platform):
     theirs = getattr(pytest.importorskip(module), platform)
@@ -69,6 +70,28 @@ def test_pins_agree_with_amaranth_boards(name, module, platform):
     leds = [pin for pin in record.pins if pin.port.startswith("led[")]
     assert [pin.site for pin in leds] == [site("led", n) for n in range(len(leds))]
     assert theirs.device.lower() in record.part.lower()
+
+
+#: Names of a memory's signals, here and in amaranth-boards.
+SDRAM = {"cke": "clk_en", "cs_n": "cs", "ras_n": "ras", "cas_n": "cas", "we_n": "we", "dm": "dqm",
+         "ba": "ba", "a": "a", "dq": "dq"}
+DDR3 = {"clk_p": "clk", "cke": "clk_en", "odt": "odt", "reset_n": "rst", "cs_n": "cs",
+        "ras_n": "ras", "cas_n": "cas", "we_n": "we", "dq": "dq"}
+
+
+@pytest.mark.parametrize(("name", "prefix", "module", "platform", "resource", "signals"), [
+    ("ulx3s-85f-sdram", "sdram", "ulx3s", "ULX3S_85F_Platform", "sdram", SDRAM),
+    ("orangecrab-85f", "ddram", "orangecrab_r0_2", "OrangeCrabR0_2_85FPlatform", "ddr3", DDR3),
+])
+def test_pins_of_the_memory_agree(name, prefix, module, platform, resource, signals):
+    theirs = getattr(pytest.importorskip(f"amaranth_boards.{module}"), platform)
+    [entry] = [r for r in theirs.resources if r.name == resource]
+    subsignals = {io.name: io.ios[0] for io in entry.ios}
+    for ours, other in signals.items():
+        pins = subsignals[other]
+        sites = [pin.site for pin in board(name).pins
+                 if pin.port.partition("[")[0] == f"{prefix}_{ours}"]
+        assert sites == (pins.p.names if hasattr(pins, "p") else pins.names), ours
 
 
 def test_constraints_of_the_ecp5():
@@ -122,7 +145,7 @@ def test_boards_command(capsys):
     assert records["icebreaker"]["resources"]["spram"] == 4
     assert records["ulx3s-85f"]["pins"][0] == {
         "port": "clk", "site": "G2", "io": "LVCMOS33", "pull": "", "drive_ma": 0,
-        "inverted": False,
+        "inverted": False, "options": [],
     }
     assert run(["boards"]) == 0
     told = capsys.readouterr().out

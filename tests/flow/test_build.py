@@ -55,6 +55,18 @@ def own_cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "ternforge"
 
 
+def test_gowin_from_verilog_to_bitstream(blinky, own_cache, tmp_path):
+    out = tmp_path / "out" / "blinky.fs"
+    result = build(blinky, board("tang-nano-20k"), out, freq_mhz=48)
+    frames = out.read_text().split()
+    assert set("".join(frames)) == {"0", "1"}
+    assert frames[2] == f"{0xA5C3:016b}"  # the word that starts a bitstream
+    assert (result.device, result.block_ram, result.dsp) == ("GW2AR-LV18QN88C8/I7", 1, 1)
+    assert 30 < result.lut < 120
+    assert result.constrained_mhz == pytest.approx(48, abs=0.01)
+    assert result.met
+
+
 def left_over(cache):
     return [p.name for kind in cache.iterdir() for p in kind.iterdir()
             if not p.name.endswith(".lock") and len(p.name) != 32]

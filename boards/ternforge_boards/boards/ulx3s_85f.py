@@ -1,6 +1,6 @@
 """ULX3S with the largest of its four FPGAs."""
 
-from ternforge_boards.board import Board, Pin, Resources
+from ternforge_boards.board import Board, Pin, Resources, vector
 
 __all__ = ["BOARD"]
 
@@ -20,8 +20,7 @@ BOARD = Board(
         Pin(port="uart_rx", site="M1", io="LVCMOS33", pull="up"),
         Pin(port="uart_tx", site="L4", io="LVCMOS33"),
         Pin(port="button", site="R1", io="LVCMOS33", pull="down"),
-        *(Pin(port=f"led[{index}]", site=site, io="LVCMOS33", drive_ma=4)
-          for index, site in enumerate(("B2", "C2", "C1", "D2", "D1", "E2", "E1", "H3"))),
+        *vector("led", "B2 C2 C1 D2 D1 E2 E1 H3", io="LVCMOS33", drive_ma=4),
     ),
     resources=Resources(
         lut=83640, ff=83640, block_ram=208, block_ram_bits=18432, dsp=156,

