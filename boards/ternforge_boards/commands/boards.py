@@ -11,7 +11,7 @@ from ternforge.cli import command
 from ternforge.output import print_json
 from ternforge_boards.board import Board
 from ternforge_boards.board import boards as all_boards
-from ternforge_boards.ceiling import Ceiling, ceilings, models, peak_bandwidth
+from ternforge_boards.ceiling import Ceiling, ceilings, peak_bandwidth
 
 __all__ = ["boards"]
 
@@ -42,23 +42,24 @@ def boards(
         print_json({"boards": [_record(board, bounds) for board, bounds in found.items()]})
         return
     console = Console()
-    table = Table("board", "device", "LUT", "DSP", "image memory", "peak MB/s", "core",
-                  "largest model")
+    table = Table("board", "LUT", "DSP", "image memory", "MB/s", "core", "largest model")
+    table.columns[0].no_wrap = True
     for board, bounds in found.items():
         fitting = [bound for bound in bounds if not bound.misfit]
         largest = max(fitting, key=lambda bound: bound.image_bytes).model if fitting else "none"
-        table.add_row(
-            board.name, board.part, f"{board.resources.lut:,}", str(board.resources.dsp),
-            _memory(board), f"{peak_bandwidth(board) / 1e6:,.0f}", f"{board.core_mhz:g} MHz",
-            largest,
-        )
+        table.add_row(board.name, f"{board.resources.lut:,}", str(board.resources.dsp),
+                      _memory(board), f"{peak_bandwidth(board) / 1e6:,.0f}",
+                      f"{board.core_mhz:g} MHz", largest)
     console.print(table)
-    limits = Table("most tokens/s", *models(), title="ceiling at the memory's peak bandwidth")
+    limits = Table("model", *(board.name for board in found),
+                   title="most tokens/s: the memory's peak bandwidth over the bytes of a token")
+    limits.columns[0].no_wrap = True
     for column in limits.columns[1:]:
         column.justify = "right"
-    for board, bounds in found.items():
-        limits.add_row(board.name, *("does not fit" if bound.misfit else
-                                     f"{bound.tokens_per_second:,.1f}" for bound in bounds))
+    for row in zip(*found.values(), strict=True):
+        limits.add_row(row[0].model, *("-" if bound.misfit else f"{bound.tokens_per_second:,.1f}"
+                                       for bound in row))
     console.print(limits)
     for board in found:
-        console.print(f"{board.name}: {board.title}; {board.verified}; {board.url}", soft_wrap=True)
+        console.print(f"{board.name}: {board.title}, {board.part}; {board.verified}; {board.url}",
+                      soft_wrap=True)
