@@ -1,15 +1,20 @@
 """What goes onto a board: the accelerator behind a serial host port."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth import *
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .accelerator import Accelerator
 from .config import CoreConfig
+from .core.core import Core
 from .host.port import HostPort
 from .host.uart import Uart, uart_divisor
+from .mem.burst import BurstFetch
+from .mem.check import MemoryCheck
+from .mem.linear import beat_write, linear_read
 
 __all__ = ["BAUD", "System"]
 
@@ -20,6 +25,10 @@ BAUD = 1_000_000
 class System(wiring.Component):
     """:class:`Accelerator`, :class:`HostPort` and :class:`Uart`.
 
+    Where the image memory is off the chip (``config.bank_beats == 0``), a :class:`Core` with
+    :class:`BurstFetch` takes the accelerator's place, and :class:`MemoryCheck` stands between it
+    and the memory.
+
     Parameters
     ----------
     config : :class:`CoreConfig`
@@ -27,12 +36,12 @@ class System(wiring.Component):
     clock_hz : int
         Frequency of the clock, from which the baud rate is divided.
     image : sequence of int
-        Beats that the memory starts with, where the device can initialise it.
+        Beats that a memory on the chip starts with, where the device can initialise it.
 
     Raises
     ------
     ValueError
-        For several cores or streams: the host port speaks of one (docs/host-protocol.md).
+        For an image of a memory off the chip, and for several cores or streams: the host port speaks of one (docs/host-protocol.md).
 
     Members
     -------
@@ -44,22 +53,45 @@ class System(wiring.Component):
         A token is under way.
     fault : :py:`Out(1)`
         The last token failed: no image, or not in its vocabulary.
+
+    With an image memory off the chip also
+
+    memory : :py:`Out(linear_read(config))`
+        Reads.
+    write : :py:`Out(stream.Signature(beat_write(config.beat_bits)))`
+        Writes, at most one per frame of the serial line, none while beats are read. A read that
+        is requested after a write was taken must see it.
+    memory_state : :py:`In(2)`
+        A :class:`~ternforge.host.protocol.MemoryState`.
     """
 
     rx: Signal
     tx: Signal
     busy: Signal
     fault: Signal
+    memory: Any
+    write: stream.Interface
+    memory_state: Signal
 
     def __init__(self, config: CoreConfig, clock_hz: int, image: Sequence[int] = ()):
         if config.cores > 1 or config.streams > 1:
             raise ValueError("System config must have one core and one stream, as the host port "
                              f"has, not {config.cores} and {config.streams}")
         self.config, self.clock_hz = config, clock_hz
-        self.accelerator = Accelerator(config, image)
         self.uart = Uart(uart_divisor(clock_hz, BAUD))
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1),
-                          "fault": Out(1)})
+        members: dict[str, Any] = {"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1),
+                                   "fault": Out(1)}
+        self.accelerator: Accelerator | Core
+        if config.bank_beats:
+            self.accelerator = Accelerator(config, image)
+        else:
+            if len(image):
+                raise ValueError("System image must be empty with an image memory off the chip, "
+                                 f"not of {len(image)} beats")
+            self.accelerator = Core(config, BurstFetch(config))
+            members |= {"memory": Out(linear_read(config)), "memory_state": In(2),
+                        "write": Out(stream.Signature(beat_write(config.beat_bits)))}
+        super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
@@ -75,7 +107,19 @@ class System(wiring.Component):
             uart.rx.eq(self.rx), self.tx.eq(uart.tx),
             accelerator.peek_address.eq(port.peek_address),
             port.peek_data.eq(accelerator.peek_data),
-            accelerator.write.eq(port.write),
-            self.busy.eq(accelerator.status.busy), self.fault.eq(accelerator.status.fault),
         ]
+        if isinstance(accelerator, Accelerator):
+            m.d.comb += accelerator.write.eq(port.write)
+        else:
+            m.submodules.check = check = MemoryCheck(self.config)
+            core_memory: Any = getattr(accelerator, "memory")
+            connect(m, core_memory, check.core)
+            connect(m, check.memory, flipped(self.memory))
+            connect(m, port.check, check.i)
+            connect(m, check.o, port.sum)
+            connect(m, port.write, flipped(self.write))
+            m.d.comb += [check.busy.eq(accelerator.status.busy),
+                         port.memory_state.eq(self.memory_state)]
+        m.d.comb += [self.busy.eq(accelerator.status.busy),
+                     self.fault.eq(accelerator.status.fault)]
         return m

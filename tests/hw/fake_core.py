@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -91,7 +92,11 @@ class FakeCore(wiring.Component):
 
 
 class Bench(wiring.Component):
-    """Host port and fake core; with a ``divisor``, two serial lines lie in between."""
+    """Host port and fake core; with a ``divisor``, two serial lines lie in between.
+
+    With an image memory off the chip, ``memory_state`` is what it says of itself, and ``pause``
+    gives the cycles that it lets a write or a sum wait.
+    """
 
     i: stream.Interface
     o: stream.Interface
@@ -99,6 +104,7 @@ class Bench(wiring.Component):
     def __init__(self, config: CoreConfig, *, latency: int = 20, fault_from: int = 1 << 15,
                  timeout: int = 4096, divisor: int | None = None):
         self.config, self.divisor = config, divisor
+        self.memory_state, self.pause = 0, no_pause
         self.core = FakeCore(config, latency, fault_from)
         self.port = HostPort(config, timeout)
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
@@ -110,8 +116,9 @@ class Bench(wiring.Component):
         connect(m, port.tokens, core.tokens)
         connect(m, port.result, core.result)
         connect(m, port.status, core.status)
-        m.d.comb += [core.peek_address.eq(port.peek_address), core.write.eq(port.write),
-                     port.peek_data.eq(core.peek_data)]
+        m.d.comb += [core.peek_address.eq(port.peek_address), port.peek_data.eq(core.peek_data)]
+        if self.config.bank_beats:
+            m.d.comb += core.write.eq(port.write)
         if self.divisor is None:
             connect(m, flipped(self.i), port.i)
             connect(m, port.o, flipped(self.o))
@@ -133,7 +140,25 @@ class Bench(wiring.Component):
                     write.enable, write.address, write.data):
                 if enable:
                     memory[address] = beat
-        return record
+
+        async def serve(ctx):
+            port, lanes = self.port, self.config.lanes
+            wait = self.pause()
+            async for _, _, write, ready, payload, check, beats, sent, taken in ctx.tick().sample(
+                    port.write.valid, port.write.ready, port.write.payload, port.check.valid,
+                    port.check.payload, port.sum.valid, port.sum.ready):
+                if write and ready:
+                    memory[payload.address] = payload.data
+                if (write and ready) or (sent and taken):
+                    wait = self.pause()
+                wait = max(0, wait - (write or check))
+                content = b"".join(memory.get(beats.address + n, 0).to_bytes(lanes, "little")
+                                   for n in range(beats.beats if check else 0))
+                ctx.set(port.write.ready, write and not ready and not wait)
+                ctx.set(port.sum.valid, check and not (sent and taken) and not wait)
+                ctx.set(port.sum.payload, crc32(content))
+                ctx.set(port.memory_state, self.memory_state)
+        return record if self.config.bank_beats else serve
 
 
 def run_bytes(bench: Bench, requests: list[bytes], replies: int,

@@ -10,6 +10,8 @@ from ternforge.isa import DIRECTORY, MAGIC
 from ternforge.mem.burst import BurstFetch
 from ternforge_sim.bench import get, simulate
 
+from .beat_memory import BeatMemory
+
 #: Beats shorter than a header, as long, and with a register behind the queue.
 CONFIGS = {lanes: CoreConfig(lanes=lanes, memory_beats=256, bank_beats=0) for lanes in (8, 16, 40)}
 ROWS, STRIDE, PROGRAM = 5, 6, 90
@@ -29,59 +31,6 @@ def expected(config: CoreConfig, beats: list[int], token: int) -> list[int]:
     head = config.header_beats
     row = 2 * head + PROGRAM + STRIDE * token
     return [*beats[head:2 * head], *beats[row:row + STRIDE], *beats[2 * head:2 * head + PROGRAM]]
-
-
-class Memory:
-    """A memory of beats with a latency, pauses, and a short memory of what was asked.
-
-    It checks what an adapter relies on: requests lie inside of the image and stand until they are
-    taken, and nothing is asked while it stops.
-    """
-
-    def __init__(self, dut: BurstFetch, beats: list[int], *, latency=lambda: 3, pause=lambda: 0,
-                 waits=lambda: 0, abandons: bool = True):
-        self.dut, self.beats, self.latency, self.pause = dut, beats, latency, pause
-        self.waits, self.abandons = waits, abandons
-        self.requests: list[tuple[int, int]] = []
-        self.dropped = 0
-
-    async def process(self, ctx):
-        port = self.dut.memory
-        queue: list[list[int]] = []  # of requests: cycles to wait, next address, end
-        busy_for, pause, sent, held = self.waits(), 0, 0, None
-        ctx.set(port.idle, 1)
-        async for _, _, valid, ready, payload, taken, stop in ctx.tick().sample(
-                port.request.valid, port.request.ready, port.request.payload, port.data.ready,
-                port.stop):
-            if held is not None:
-                assert (valid, payload.address, payload.beats) == (1, *held)
-            accepted, held = valid and ready, None
-            if valid and not accepted:
-                held = payload.address, payload.beats
-            if sent and taken:
-                sent = 0
-                queue[0][1] += 1
-                if queue[0][1] == queue[0][2]:
-                    queue.pop(0)
-                pause = self.pause()
-            if accepted:
-                assert payload.beats > 0
-                assert payload.address + payload.beats <= len(self.beats)
-                self.requests.append((payload.address, payload.beats))
-                queue.append([self.latency(), payload.address, payload.address + payload.beats])
-            for request in queue:
-                request[0] = max(0, request[0] - 1)
-            if stop and self.abandons and not sent:
-                self.dropped += sum(end - at for _, at, end in queue)
-                queue.clear()
-            busy_for = self.waits() if accepted else max(0, busy_for - 1)
-            pause = max(0, pause - 1) if not sent else pause
-            if not sent and queue and not queue[0][0] and not pause:
-                sent = 1
-                ctx.set(port.data.payload, self.beats[queue[0][1]])
-            ctx.set(port.data.valid, sent)
-            ctx.set(port.request.ready, len(queue) < 2 and not busy_for)
-            ctx.set(port.idle, not queue)
 
 
 async def begin(ctx, dut, token: int | list[int]):
@@ -109,7 +58,7 @@ PAUSES = {"full-rate": (0, 0, 0), "slow-memory": (5, 0, 0), "slow-requests": (0,
 def test_tokens_stream_in_order(lanes, pauses, latency):
     rng, config, received = random.Random(latency), CONFIGS[lanes], []
     dut, beats = BurstFetch(config, DEPTH), image(config)
-    memory = Memory(dut, beats, latency=lambda: rng.randint(1, latency),
+    memory = BeatMemory(dut.memory, beats, latency=lambda: rng.randint(1, latency),
                     pause=lambda: rng.randint(0, pauses[0]),
                     waits=lambda: rng.randint(0, pauses[1]))
 
@@ -137,7 +86,7 @@ def test_tokens_stream_in_order(lanes, pauses, latency):
 def test_each_stream_has_its_row(lanes, latency):
     rng, config, received = random.Random(latency), replace(CONFIGS[lanes], streams=3), []
     dut, beats = BurstFetch(config, DEPTH), image(config)
-    memory = Memory(dut, beats, latency=lambda: rng.randint(1, latency))
+    memory = BeatMemory(dut.memory, beats, latency=lambda: rng.randint(1, latency))
     steps = [[2, 0, 4], [1, 1, 3]]
 
     async def bench(ctx):
@@ -164,7 +113,7 @@ def test_each_stream_has_its_row(lanes, latency):
 def test_stop_anywhere_and_start_again(lanes, slow, abandons):
     rng, config = random.Random(lanes), CONFIGS[lanes]
     dut, beats, received = BurstFetch(config, DEPTH), image(config), []
-    memory = Memory(dut, beats, latency=lambda: rng.randint(1, 20),
+    memory = BeatMemory(dut.memory, beats, latency=lambda: rng.randint(1, 20),
                     pause=lambda: rng.choice((0, 0, 2)), waits=lambda: rng.choice((0, 0, 30)),
                     abandons=abandons)
 
@@ -192,7 +141,7 @@ def test_full_rate_has_no_bubbles(lanes):
     """A memory that pauses less often than the queue is deep costs nothing behind a slow core."""
     config, gaps = CONFIGS[lanes], []
     dut, beats = BurstFetch(config, DEPTH), image(config)
-    memory = Memory(dut, beats, latency=lambda: 12)
+    memory = BeatMemory(dut.memory, beats, latency=lambda: 12)
 
     async def bench(ctx):
         await begin(ctx, dut, 1)
@@ -211,7 +160,7 @@ def test_full_rate_has_no_bubbles(lanes):
 def test_the_queue_fills_while_the_core_waits():
     config, rest = CONFIGS[16], []
     dut, beats = BurstFetch(config, DEPTH), image(config)
-    memory = Memory(dut, beats, pause=lambda: 3)  # a beat in four cycles
+    memory = BeatMemory(dut.memory, beats, pause=lambda: 3)  # a beat in four cycles
 
     async def bench(ctx):
         await begin(ctx, dut, 1)
@@ -231,7 +180,7 @@ def test_fault_and_recovery(magic, token):
     config, faults, taken = CONFIGS[16], [], []
     beats = image(config, magic)
     dut = BurstFetch(config, DEPTH)
-    memory = Memory(dut, beats)
+    memory = BeatMemory(dut.memory, beats)
 
     async def bench(ctx):
         await begin(ctx, dut, token)

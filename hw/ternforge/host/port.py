@@ -11,21 +11,26 @@ from ternforge.core.core import SITES, status_signature, step_layout
 from ternforge.host.crc import CRC16
 from ternforge.host.protocol import (
     COUNTERS,
+    EXTERNAL_COUNTERS,
     INFO,
     NO_TOKEN,
     PEEK_BLOCK,
     SYNC,
     TOKENS_PER_FRAME,
     Command,
+    ExternalCommand,
     Reason,
     capacity,
     info_values,
     pack,
 )
+from ternforge.mem.linear import beat_write, read_request
 from ternforge.mem.onchip import memory_write
 from ternforge.numerics import VECTOR_BITS
 
 __all__ = ["HostPort"]
+
+CHECK_LENGTH = 6  #: bytes in the payload of CHECK
 
 
 class HostPort(wiring.Component):
@@ -63,6 +68,20 @@ class HostPort(wiring.Component):
         Writes to the image memory; only while no step is under way.
     status : :py:`In(status_signature())`
         Flags and counters of the core.
+
+    Where the image memory is off the chip (``config.bank_beats == 0``), a WRITE is answered once
+    the memory took it, and its members are
+
+    write : :py:`Out(stream.Signature(beat_write(config.beat_bits)))`
+        Writes to the image memory; only while no step is under way. While one waits for longer
+        than a byte of the line takes, the next request may be lost, as damage would.
+    check : :py:`Out(stream.Signature(read_request()))`
+        Beats to sum up; valid until the sum was taken, or is not wanted any more.
+    sum : :py:`In(stream.Signature(32))`
+        Their CRC-32.
+    memory_state : :py:`In(2)`
+        A :class:`~ternforge.host.protocol.MemoryState`. Whenever it is not ready, what needs the
+        memory is refused and what waits for it ends.
     """
 
     i: stream.Interface
@@ -71,7 +90,10 @@ class HostPort(wiring.Component):
     result: stream.Interface
     peek_address: Signal
     peek_data: Signal
-    write: data.View
+    write: Any  # view of memory_write(), or stream of beat_write()
+    check: stream.Interface
+    sum: stream.Interface
+    memory_state: Signal
     status: Any  # interface of status_signature()
 
     def __init__(self, config: CoreConfig, timeout: int = 1 << 20):
@@ -83,20 +105,31 @@ class HostPort(wiring.Component):
             raise ValueError(f"HostPort timeout must be positive, not {timeout!r}")
         self.config, self.timeout = config, timeout
         self._info = pack(INFO, info_values(config))
+        self._external = not config.bank_beats
+        if self._external and capacity(config.lanes) < CHECK_LENGTH:
+            raise ValueError("HostPort config must have at least 4 lanes with an image memory off "
+                             f"the chip, not {config.lanes}")
+        self._counters = EXTERNAL_COUNTERS if self._external else COUNTERS
+        image_side = {
+            "write": Out(stream.Signature(beat_write(config.beat_bits))),
+            "check": Out(stream.Signature(read_request())), "sum": In(stream.Signature(32)),
+            "memory_state": In(2),
+        } if self._external else {"write": Out(memory_write(config.beat_bits))}
         super().__init__({
             "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
             "tokens": Out(stream.Signature(step_layout())), "result": In(stream.Signature(16)),
             "peek_address": Out(16), "peek_data": In(signed(VECTOR_BITS)),
-            "write": Out(memory_write(config.beat_bits)), "status": In(status_signature()),
+            **image_side, "status": In(status_signature()),
         })
 
     def elaborate(self, platform):
         m = Module()
-        size = capacity(self.config.lanes)
+        size, external = capacity(self.config.lanes), self._external
 
         # Requests. Each byte of a payload shifts into `body` from the top; behind the frame,
         # `body` shifts on until the first byte is at the bottom.
-        command, sequence, unknown = Signal(Command), Signal(8), Signal()
+        codes: Any = 4 if external else Command
+        command, sequence, unknown = Signal(codes), Signal(8), Signal()
         length, long = Signal(range(size + 1)), Signal()
         body, count = Signal(8 * size, reset_less=True), Signal(range(size + 1))
         silence = Signal((self.timeout - 1).bit_length() + 1)
@@ -131,8 +164,12 @@ class HostPort(wiring.Component):
                     m.d.sync += sequence.eq(self.i.payload)
             with m.State("COMMAND"):
                 self._receive(m, silence[-1], "PAYLOAD")
-                m.d.sync += [command.eq(self.i.payload[:3]),
-                             unknown.eq(self.i.payload[3:] != 0)]
+                if external:
+                    m.d.sync += [command.eq(self.i.payload[:4]),
+                                 unknown.eq(self.i.payload > ExternalCommand.CHECK.value)]
+                else:
+                    m.d.sync += [command.eq(self.i.payload[:3]),
+                                 unknown.eq(self.i.payload[3:] != 0)]
             with m.State("PAYLOAD"):
                 with m.If(count == length):
                     m.next = "CRC_HIGH"
@@ -150,7 +187,12 @@ class HostPort(wiring.Component):
                 with m.Else():
                     m.d.comb += shift.eq(1)
             with m.State("SETTLE"):
-                m.next = "REQUEST"
+                m.next = "ADD" if external else "REQUEST"
+            if external:
+                with m.State("ADD"):  # where the beats end, and whether the memory does before
+                    m.next = "COMPARE"
+                with m.State("COMPARE"):
+                    m.next = "REQUEST"
             with m.State("REQUEST"):
                 m.d.comb += request.eq(1)
                 with m.If(release):
@@ -164,6 +206,9 @@ class HostPort(wiring.Component):
                 m.d.comb += fits.eq((length != 0) & ~length[0])
             with m.Case(Command.GENERATE, Command.PEEK):
                 m.d.comb += fits.eq(length == 2)
+            if external:
+                with m.Case(ExternalCommand.CHECK):
+                    m.d.comb += fits.eq(length == CHECK_LENGTH)
             with m.Default():
                 m.d.comb += fits.eq(length == 0)
 
@@ -188,10 +233,14 @@ class HostPort(wiring.Component):
                              feed.eq(generating & ~final)]
             with m.Elif(self.status.fault & ~self.status.busy):
                 m.d.sync += [token.eq(NO_TOKEN), fresh.eq(1), failed.eq(1), waiting.eq(0)]
+        if external:
+            with m.If((feed | waiting) & ~fresh & self.memory_state.any()):
+                m.d.sync += [token.eq(NO_TOKEN), fresh.eq(1), failed.eq(1), waiting.eq(0),
+                             feed.eq(0)]
 
         # Replies. `rest` is the length of the payload, then the number of the byte under way,
         # downwards; bit 7 is set after the last.
-        code, refused = Signal(3), Signal()
+        code, refused = Signal(4 if external else 3), Signal()
         tag, rest = Signal(8), Signal(8)
         pause = Signal(2)  # a byte may be sent once data has come from the vector RAM
         sent, clear_sum = Signal(), Signal()
@@ -202,10 +251,25 @@ class HostPort(wiring.Component):
             total.valid.eq(sent), total.data.eq(self.o.payload),
             generating.eq(code == Command.GENERATE.value),
             self.peek_address.eq(Cat(~rest[2:7], body[5:16])),
-            self.write.address.eq(body[:24]), self.write.data.eq(body[24:]),
         ]
-        # A write goes out in the cycle after its request; `body` still stands then.
-        m.d.sync += self.write.enable.eq(0)
+        checking = Signal()
+        if external:
+            end, beyond = Signal(25, reset_less=True), Signal(reset_less=True)
+            places, needs = Signal(), Signal()  # a request names beats; it needs the memory
+            m.d.comb += [
+                places.eq((command == Command.WRITE.value)
+                          | (command == ExternalCommand.CHECK.value)),
+                needs.eq(places | (command == Command.STEP.value)
+                         | (command == Command.GENERATE.value)),
+            ]
+            m.d.comb += [self.write.payload.eq(body), self.check.payload.eq(body[:48]),
+                         self.check.valid.eq(checking)]
+            m.d.sync += [end.eq(body[:24] + Mux(command == Command.WRITE.value, 1, body[24:48])),
+                         beyond.eq(end > self.config.memory_beats)]
+        else:
+            # A write goes out in the cycle after its request; `body` still stands then.
+            m.d.comb += [self.write.address.eq(body[:24]), self.write.data.eq(body[24:])]
+            m.d.sync += self.write.enable.eq(0)
         # A byte of the payload is chosen while the one before it still pauses.
         chosen, known = self._payload(m, code, rest, token, fresh)
         payload, ready, held = Signal(8), Signal(), Signal()
@@ -237,14 +301,21 @@ class HostPort(wiring.Component):
                         refuse(Reason.COMMAND)
                     with m.Elif(~fits):
                         refuse(Reason.LENGTH)
+                    if external:
+                        with m.Elif(places & beyond):
+                            refuse(Reason.RANGE)
+                        with m.Elif(needs & self.memory_state.any()):
+                            refuse(Reason.FAULT)
                     with m.Else():
-                        m.d.comb += release.eq((command != Command.STEP) &
-                                               (command != Command.PEEK))
+                        m.d.comb += release.eq(self._releases(command))
                         with m.Switch(command):
                             with m.Case(Command.INFO):
                                 m.d.sync += rest.eq(len(self._info))
                             with m.Case(Command.WRITE):
-                                m.d.sync += self.write.enable.eq(1)
+                                if external:
+                                    m.next = "WRITE"
+                                else:
+                                    m.d.sync += self.write.enable.eq(1)
                             with m.Case(Command.RESET):
                                 m.d.sync += start_of_sequence.eq(1)
                             with m.Case(Command.STEP):
@@ -255,7 +326,26 @@ class HostPort(wiring.Component):
                             with m.Case(Command.PEEK):
                                 m.d.sync += rest.eq(4 * PEEK_BLOCK)
                             with m.Case(Command.COUNTERS):
-                                m.d.sync += rest.eq(sum(COUNTERS.values()))
+                                m.d.sync += rest.eq(sum(self._counters.values()))
+                            if external:
+                                with m.Case(ExternalCommand.CHECK):
+                                    m.d.sync += checking.eq(1)
+                                    m.next = "CHECK"
+            if external:
+                with m.State("WRITE"):
+                    m.d.comb += self.write.valid.eq(1)
+                    with m.If(self.write.ready):
+                        m.d.comb += release.eq(1)
+                        m.next = "SYNC"
+                    with m.Elif(self.memory_state.any()):
+                        refuse(Reason.FAULT)
+                with m.State("CHECK"):
+                    m.d.sync += rest.eq(4)
+                    with m.If(self.sum.valid):
+                        m.next = "SYNC"
+                    with m.Elif(self.memory_state.any()):
+                        m.d.sync += checking.eq(0)
+                        refuse(Reason.FAULT)
             with m.State("STEP"):
                 m.d.comb += consume.eq(1)
                 m.d.sync += [token.eq(body[:16]), feed.eq(1), fresh.eq(0)]
@@ -292,7 +382,7 @@ class HostPort(wiring.Component):
             with m.State("SEQUENCE"):
                 send(tag, "CODE")
             with m.State("CODE"):
-                send(Cat(code, C(0, 3), refused, C(1, 1)), "PAYLOAD")
+                send(Cat(code, C(0, 6 - len(code)), refused, C(1, 1)), "PAYLOAD")
             with m.State("PAYLOAD"):
                 with m.If(rest[7]):
                     m.next = "CRC_HIGH"
@@ -311,7 +401,19 @@ class HostPort(wiring.Component):
                         m.next = "GENERATE"
                     m.d.comb += release.eq((code == Command.STEP.value) |
                                            (code == Command.PEEK.value))
+                    if external:
+                        with m.If(checking):
+                            m.d.comb += [release.eq(1), self.sum.ready.eq(1)]
+                            m.d.sync += checking.eq(0)
         return m
+
+    def _releases(self, command: Any) -> Value:
+        """Whether the next request may come while this one is carried out."""
+        releases = (command != Command.STEP) & (command != Command.PEEK)
+        if self._external:
+            releases &= ((command != Command.WRITE.value)
+                         & (command != ExternalCommand.CHECK.value))
+        return releases
 
     def _receive(self, m: Module, expired: Value, then: str) -> None:
         m.d.comb += self.i.ready.eq(1)
@@ -326,9 +428,11 @@ class HostPort(wiring.Component):
         status = self.status
         values = [status.cycles, *(status.saturations[k] for k in range(len(SITES))),
                   status.ratio.mantissa, status.ratio.exponent.as_unsigned(), status.fault]
+        if self._external:
+            values.append(self.memory_state)
         counters = Cat(Value.cast(value) if len(Value.cast(value)) == 8 * size else
-                       Cat(value, C(0, 8 * size - 1))
-                       for value, size in zip(values, COUNTERS.values(), strict=True))
+                       Cat(value, C(0, 8 * size - len(Value.cast(value))))
+                       for value, size in zip(values, self._counters.values(), strict=True))
         from_end = [counters[k:k + 8] for k in reversed(range(0, len(counters), 8))]
         groups = []
         for first in range(0, len(from_end), 4):
@@ -345,6 +449,9 @@ class HostPort(wiring.Component):
                 m.d.comb += payload.eq(element.word_select(~rest[:2], 8))
             with m.Case(Command.COUNTERS.value):
                 m.d.comb += payload.eq(counted)
+            if self._external:
+                with m.Case(ExternalCommand.CHECK.value):
+                    m.d.comb += payload.eq(self.sum.payload.word_select(~rest[:2], 8))
             with m.Default():
                 m.d.comb += [payload.eq(token.word_select(~rest[0], 8)), ready.eq(fresh)]
         return payload, ready

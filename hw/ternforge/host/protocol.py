@@ -8,11 +8,13 @@ from amaranth.lib import enum
 from ternforge.config import CoreConfig
 from ternforge.host.crc import crc16
 
-__all__ = ["COUNTERS", "INFO", "NO_TOKEN", "PEEK_BLOCK", "REFUSED", "REPLY", "SYNC",
-           "TOKENS_PER_FRAME", "VERSION", "Command", "Deframer", "Frame", "Reason", "capacity",
-           "info_values", "pack", "request_lengths", "step_tokens", "unpack"]
+__all__ = ["COUNTERS", "EXTERNAL_COUNTERS", "EXTERNAL_VERSION", "INFO", "NO_TOKEN", "PEEK_BLOCK",
+           "REFUSED", "REPLY", "SYNC", "TOKENS_PER_FRAME", "VERSION", "Command", "Deframer",
+           "ExternalCommand", "Frame", "MemoryState", "Reason", "capacity", "info_values", "pack",
+           "request_lengths", "step_tokens", "unpack"]
 
 VERSION = 1  #: of the protocol; the first byte of an INFO reply, whatever the version
+EXTERNAL_VERSION = 2  #: the same where the image memory is off the chip
 SYNC = 0xA5  #: first byte of a frame
 REPLY = 0x80  #: set in the code of a reply
 REFUSED = 0x40  #: set, beside REPLY, in the code of a refusal; the low bits are a :class:`Reason`
@@ -34,13 +36,29 @@ class Command(enum.Enum, shape=3):
     STOP = 7  #: nothing; like any request, it ends a GENERATE under way
 
 
+class ExternalCommand(enum.Enum, shape=4):
+    """What a request may ask for besides, where the image memory is off the chip."""
+
+    CHECK = 8  #: CRC-32 of neighbouring beats of the image memory
+
+
+class MemoryState(enum.Enum, shape=2):
+    """What an image memory off the chip says of itself; the last two stay until a reset."""
+
+    READY = 0  #: reads and writes are served
+    INITIALISING = 1  #: not yet
+    FAILED = 2  #: its training or its test failed
+    BUS_ERROR = 3  #: it answered a read or write with an error
+
+
 class Reason(enum.Enum, shape=3):
     """Why a request was refused. None of its effects took place, except after FAULT."""
 
     CRC = 0  #: the check sum is wrong
     LENGTH = 1  #: the command does not go with this payload length
     COMMAND = 2  #: the command is unknown
-    FAULT = 3  #: no image in memory, or a token outside of its vocabulary
+    FAULT = 3  #: no image in memory, a token outside of its vocabulary, or no memory
+    RANGE = 4  #: beats beyond the end of an image memory off the chip
 
 
 #: INFO reply, in order: field and bytes, little-endian.
@@ -50,6 +68,9 @@ INFO = {"version": 1, "lanes": 1, "elements": 1, "memory_beats": 3, "vector_dept
 #: COUNTERS reply, in order: field and bytes, little-endian. ``exponent`` is signed.
 COUNTERS = {"cycles": 4, "product": 2, "square": 2, "rescale": 2, "gate": 2, "residual": 2,
             "mantissa": 2, "exponent": 1, "fault": 1}
+
+#: The same where the image memory is off the chip. ``memory`` is a :class:`MemoryState`.
+EXTERNAL_COUNTERS = {**COUNTERS, "memory": 1}
 
 
 def capacity(lanes: int) -> int:
@@ -62,7 +83,7 @@ def step_tokens(lanes: int) -> int:
     return capacity(lanes) // 2
 
 
-def request_lengths(command: Command, lanes: int) -> range:
+def request_lengths(command: Command | ExternalCommand, lanes: int) -> range:
     """Payload lengths in bytes that go with a request.
 
     >>> request_lengths(Command.STEP, 8)
@@ -74,6 +95,8 @@ def request_lengths(command: Command, lanes: int) -> range:
         return range(2, capacity(lanes) + 1, 2)
     if command in (Command.GENERATE, Command.PEEK):
         return range(2, 3)
+    if command is ExternalCommand.CHECK:
+        return range(6, 7)
     return range(1)
 
 
@@ -85,7 +108,8 @@ def info_values(config: CoreConfig) -> dict[str, int]:
     ValueError
         If a size does not fit its field.
     """
-    values = {"version": VERSION, **{name: getattr(config, name) for name in list(INFO)[1:]}}
+    version = VERSION if config.bank_beats else EXTERNAL_VERSION
+    values = {"version": version, **{name: getattr(config, name) for name in list(INFO)[1:]}}
     for name, size in INFO.items():
         if values[name] >= 1 << 8 * size:
             raise ValueError(f"CoreConfig.{name} must fit in {size} bytes for a host port, not "

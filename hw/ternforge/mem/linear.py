@@ -6,7 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import CoreConfig
 
-__all__ = ["linear_read", "read_request"]
+__all__ = ["beat_write", "linear_read", "read_request"]
+
+
+def beat_write(width: int) -> data.StructLayout:
+    """Write of one beat of ``width`` bits to a memory off the chip; ``address`` counts beats."""
+    return data.StructLayout({"address": 24, "data": width})
 
 
 def read_request() -> data.StructLayout:
