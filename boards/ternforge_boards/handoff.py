@@ -17,6 +17,7 @@ from ternforge.system import BAUD, System
 from ternforge.verilog import VerilogDesign, generate
 from ternforge_boards.board import Board
 from ternforge_boards.constraints import constraints, constraints_name
+from ternforge_boards.dram import DramSystem, controller
 from ternforge_boards.exchange import exchanges, to_mem
 from ternforge_boards.pll import pll_settings
 from ternforge_boards.top import board_top
@@ -41,6 +42,7 @@ class Design:
     image: Image
     verilog: VerilogDesign
     board_top: str  #: Verilog of the board-level top
+    controller: str = ""  #: Verilog of the controller of a memory beside the FPGA
 
 
 def _beats(image: Image) -> list[int]:
@@ -68,6 +70,14 @@ def make_design(board: Board, image: Image, core_mhz: float | None = None) -> De
     core = resolve_lane(core_preset(board.name), board.family)
     image.check_core(core)
     clock = pll_settings(board, board.core_mhz if core_mhz is None else core_mhz).output_mhz
+    if board.memory is not None:
+        clock_hz = round(clock * 1e6)
+        dram = controller(board, clock_hz)
+        system = DramSystem(core, clock_hz, dram)
+        verilog = generate(system, TOP, family=board.family, extra_ports=system.extra_ports)
+        return Design(board=board, core=core, core_mhz=clock, image=image, verilog=verilog,
+                      controller=dram.text,
+                      board_top=board_top(board, clock, name=TOP, ports=verilog.ports))
     initial = [] if core.single_port_beats else _beats(image)
     verilog = generate(System(core, round(clock * 1e6), initial), TOP, family=board.family)
     return Design(board=board, core=core, core_mhz=clock, image=image, verilog=verilog,
@@ -78,6 +88,8 @@ def write_build_sources(design: Design, folder: Path) -> None:
     """What synthesis reads: design, memory contents, board-level top."""
     design.verilog.write(folder)
     write_text(folder / f"{design.board.name.replace('-', '_')}_top.v", design.board_top)
+    if design.controller:
+        write_text(folder / "litedram.v", design.controller)
 
 
 def _bank_files(design: Design) -> dict[str, str]:

@@ -11,6 +11,9 @@ __all__ = ["PllSettings", "pll_settings"]
 #: How far from the wanted frequency the result may be, relative to it.
 TOLERANCE = 0.01
 
+#: Clock that sets up a DDR3 PHY, in MHz, about; LiteX' own boards take 24 or 25.
+SETUP_MHZ = 25.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class PllSettings:
@@ -20,8 +23,9 @@ class PllSettings:
     ``EHXPLLL`` takes ``CLKI`` and gives ``CLKOP``, which must also drive ``CLKFB``, and ``LOCK``;
     ``SB_PLL40_PAD`` takes ``PACKAGEPIN`` (the clock pin itself), ``RESETB`` high, ``BYPASS`` low,
     and gives ``PLLOUTGLOBAL`` and ``LOCK``; ``rPLL`` takes ``CLKIN`` and gives ``CLKOUT`` and
-    ``LOCK``. With a memory clock that is a multiple of it, the core's clock is ``CLKOS`` of
-    ``EHXPLLL``, in phase with ``CLKOP``, the memory's.
+    ``LOCK``. With a memory whose clock is a multiple of the core's, ``EHXPLLL`` gives the memory's
+    as ``CLKOP``; ``CLKOS`` is then the core's, in phase with it, or with DDR3, whose PHY divides
+    that itself, a slow one for setting up the PHY.
     """
 
     primitive: str  #: name of the vendor's cell
@@ -30,7 +34,7 @@ class PllSettings:
     vco_mhz: float  #: the oscillator inside
     parameters: dict[str, int | str]  #: Verilog parameters
     attributes: dict[str, str]  #: Verilog attributes
-    memory_mhz: float = 0.0  #: clock of the memory's pins, a multiple of the core's; 0: none
+    memory_mhz: float = 0.0  #: of the memory's pins, a multiple of the core's; 0: none
 
     @property
     def instance_arguments(self) -> dict[str, int | str]:
@@ -39,19 +43,15 @@ class PllSettings:
                 **{f"a_{name}": value for name, value in self.attributes.items()}}
 
 
-def pll_settings(board: Board, output_mhz: float, *, memory_ratio: int = 1,
-                 tolerance: float = TOLERANCE) -> PllSettings:
+def pll_settings(board: Board, output_mhz: float, *, tolerance: float = TOLERANCE) -> PllSettings:
     """Settings that make ``output_mhz`` from the board's oscillator, as near as it gets.
 
     Parameters
     ----------
     board : Board
-        Gives the family and the oscillator.
+        Gives the family, the oscillator, and a memory that wants a clock of its own.
     output_mhz : float
         Wanted frequency of the core.
-    memory_ratio : int
-        Cycles of the memory's pins in one of the core's; with more than one the memory's clock is
-        made too. ECP5 only.
     tolerance : float
         Greatest relative difference that is accepted.
 
@@ -62,15 +62,14 @@ def pll_settings(board: Board, output_mhz: float, *, memory_ratio: int = 1,
     """
     if not output_mhz > 0:
         raise UserError(f"the clock must be a positive frequency in MHz, not {output_mhz:g}")
-    if memory_ratio > 1 and board.family != "ecp5":
-        raise UserError(f"{board.name} cannot have a memory clock of {memory_ratio} times that of "
-                        "the core: only the PLL of the ECP5 makes both here")
+    ratio = board.memory.clock_ratio if board.memory else 1
     candidates, middle = _FAMILIES[board.family]
-    best = min(candidates(board.oscillator_mhz, output_mhz * memory_ratio),
-               key=lambda s: (round(abs(s.output_mhz - output_mhz * memory_ratio), 6),
+    best = min(candidates(board.oscillator_mhz, output_mhz * ratio),
+               key=lambda s: (round(abs(s.output_mhz - output_mhz * ratio), 6),
                               abs(s.vco_mhz - middle)))
-    if memory_ratio > 1:
-        best = _with_memory_clock(best, memory_ratio)
+    if ratio > 1:
+        assert board.memory is not None
+        best = _with_memory_clock(best, ratio, board.memory.kind == "ddr3")
     if abs(best.output_mhz - output_mhz) > tolerance * output_mhz:
         raise UserError(f"the clock of {board.name} cannot be {output_mhz:g} MHz: the nearest that "
                         f"its PLL makes is {best.output_mhz:.4g} MHz")
@@ -110,26 +109,27 @@ def _ecp5(input_mhz: float, wanted: float) -> Iterator[PllSettings]:
             )
 
 
-def _with_memory_clock(fast: PllSettings, ratio: int) -> PllSettings:
-    """The memory's clock as CLKOP, and the core's, in phase with it, as CLKOS."""
-    core = fast.output_mhz / ratio
+def _with_memory_clock(fast: PllSettings, ratio: int, ddr3: bool) -> PllSettings:
+    """CLKOP for the memory, CLKOS for the core, or for setting up a DDR3 PHY."""
     divider = int(fast.parameters["CLKOP_DIV"]) * ratio
+    if ddr3:
+        divider = min(128, round(fast.vco_mhz / SETUP_MHZ))
     return replace(
-        fast, output_mhz=core, memory_mhz=fast.output_mhz,
+        fast, output_mhz=fast.output_mhz / ratio, memory_mhz=fast.output_mhz,
         parameters={**fast.parameters, "CLKOS_ENABLE": "ENABLED", "CLKOS_DIV": divider,
                     "CLKOS_CPHASE": fast.parameters["CLKOP_CPHASE"], "CLKOS_FPHASE": 0},
-        attributes={**fast.attributes, "FREQUENCY_PIN_CLKOS": f"{core:g}"})
+        attributes={**fast.attributes, "FREQUENCY_PIN_CLKOS": f"{fast.vco_mhz / divider:g}"})
 
 
 def _gowin(input_mhz: float, wanted: float) -> Iterator[PllSettings]:
     """rPLL of the GW2A: out = in * (fb + 1) / (i + 1), vco = out * o, 500-1250 MHz.
 
-    The phase detector wants 3 to 400 MHz (Gowin DS226, rPLL switching characteristics).
+    Its phase detector takes 3 to 500 MHz. The limits are those that ``gowin_pack`` checks.
     """
     wanted = min(max(wanted, 4), 625)
     for idiv in range(64):
         reference = input_mhz / (idiv + 1)
-        if not 3 <= reference <= 400:
+        if not 3 <= reference <= 500:
             continue
         nearest = wanted / reference
         for multiplier in {min(max(int(nearest) + step, 1), 64) for step in (0, 1)}:

@@ -28,6 +28,19 @@ PRESETS = {
     "ddr-n64": CoreConfig(lanes=64, elements=4, vector_depth=10240, state_depth=32 * 2560,
                           max_rows=8192, max_fan_in=6912, memory_beats=(1 << 30) // 64,
                           bank_beats=0, tree_levels=1),
+    # 32 MB of SDRAM with 16 pins at twice the core's clock: 4 bytes a cycle; d = 1024, 9 layers
+    "sdr-n4": CoreConfig(lanes=4, elements=2, vector_depth=4096, state_depth=9 * 1024,
+                         max_rows=4096, max_fan_in=2816, memory_beats=(32 << 20) // 4,
+                         bank_beats=0, tree_levels=2),
+    # MMfreeLM-370M in 128 MB of DDR3 with 16 pins: 8 bytes a cycle, the last 32 KB unused, since
+    # the host port counts beats in 24 bits
+    "ddr3-n8": CoreConfig(lanes=8, elements=4, vector_depth=4096, state_depth=24 * 1024,
+                          max_rows=4096, max_fan_in=2816, memory_beats=(128 << 20) // 8 - 4096,
+                          bank_beats=0, tree_levels=1, tile_registers=2, lane="ecp5"),
+    # 8 MB of SDRAM with 32 pins inside a GW2AR-18
+    "gw2ar-18": CoreConfig(lanes=4, elements=2, vector_depth=2048, state_depth=2048, max_rows=1024,
+                           max_fan_in=1024, memory_beats=(8 << 20) // 4, bank_beats=0,
+                           tree_levels=2),
 }
 
 # A prompt of MMfreeLM-370M, twelve tokens at a time, through what an ECP5-85F has: two elements
@@ -41,7 +54,8 @@ PRESETS["hbm-c8"] = replace(
     memory_beats=(4 << 30) // 256)
 
 #: Core preset of each board.
-BOARDS = {"icebreaker": "up5k", "ulx3s-85f": "ecp5-85f"}
+BOARDS = {"icebreaker": "up5k", "ulx3s-85f": "ecp5-85f", "ulx3s-85f-sdram": "sdr-n4",
+          "orangecrab-85f": "ddr3-n8", "tang-nano-20k": "gw2ar-18"}
 
 #: Board that each shipped model is sized for.
 MODELS = {"shakespeare-up5k": "icebreaker", "shakespeare-85f": "ulx3s-85f"}

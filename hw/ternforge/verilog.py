@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, Const, Fragment, Value
+from amaranth.hdl import ClockDomain, Const, Fragment, IOPort, Value
 from amaranth.lib import wiring
 
 from . import output
@@ -52,7 +52,7 @@ class Port:
     """One port of the generated module."""
 
     name: str
-    direction: str  #: ``input`` or ``output``
+    direction: str  #: ``input``, ``output`` or ``inout``
     width: int  #: bits
     signed: bool
 
@@ -148,7 +148,7 @@ def generate(component: wiring.Component, name: str, *, image_memory: str = "mem
         Submodules whose path ends in this have their contents in ``$readmemh`` files of their
         own; all other tables are written inline.
     extra_ports : dict, optional
-        More ports, as ``amaranth.back.rtlil.convert`` takes them.
+        More ports, as ``amaranth.back.rtlil.convert`` takes them; each ``IOPort`` is an ``inout``.
     family : str, optional
         Family whose primitives may be used (``"ecp5"``). Without it, there are none: the Verilog
         is for any part, and for simulators.
@@ -164,6 +164,8 @@ def generate(component: wiring.Component, name: str, *, image_memory: str = "mem
     ports = {port: (value, rtlil_direction(description))
              for port, value, description in ports_of(component)}
     described = [description for _, _, description in ports_of(component)]
+    described += [Port(port, "inout", len(value), False)
+                  for port, (value, _) in (extra_ports or {}).items() if isinstance(value, IOPort)]
     fragment = Fragment.get(component, Target(family) if family else None)
     if not reset:
         domain = ClockDomain("sync", reset_less=True)

@@ -49,7 +49,8 @@ BOARD = Board(
         *vector("ddram_gnd", "L15 L16", io="SSTL135_II", options=("SLEWRATE=FAST",)),
     ),
     resources=ulx3s_85f.BOARD.resources,
-    memory=ExternalMemory(kind="ddr3", chip="MT41K64M16", size_bytes=128 << 20, bits=16),
+    memory=ExternalMemory(kind="ddr3", chip="MT41K64M16", size_bytes=128 << 20, bits=16,
+                          prefix="ddram_", tied=(("ddram_vccio", 1), ("ddram_gnd", 0))),
     url="https://orangecrab-fpga.github.io/orangecrab-hardware/",
     verified="not built yet; not run on hardware",
 )

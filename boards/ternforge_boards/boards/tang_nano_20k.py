@@ -1,6 +1,6 @@
 """Sipeed Tang Nano 20K: its FPGA has 8 MB of SDRAM in the same package."""
 
-from ternforge_boards.board import Board, ExternalMemory, Pin, Resources, vector
+from ternforge_boards.board import Board, ExternalMemory, Pin, Resources
 
 __all__ = ["BOARD"]
 
@@ -27,9 +27,19 @@ BOARD = Board(
         Pin(port="button", site="88", io="LVCMOS33", pull="down"),
         *(Pin(port=f"led[{index}]", site=site, io="LVCMOS33", inverted=True)
           for index, site in enumerate(("15", "16", "17", "18", "19", "20"))),
+        *(pin for signal in ("clk", "cke", "cs_n", "ras_n", "cas_n", "wen_n")
+          for pin in _inside(f"O_sdram_{signal}")),
+        *_inside("O_sdram_dqm", 4),
+        *_inside("O_sdram_ba", 2),
+        *_inside("O_sdram_addr", 11),
+        *_inside("IO_sdram_dq", 32),
     ),
     resources=Resources(lut=20736, ff=15552, block_ram=46, block_ram_bits=18432, dsp=48),
-    memory=ExternalMemory(kind="sdr", chip="M12L64322A", size_bytes=8 << 20, bits=32),
+    # named as nextpnr, and the maker's tools, know the pads inside the package
+    memory=ExternalMemory(
+        kind="sdr", chip="M12L64322A", size_bytes=8 << 20, bits=32, prefix="O_sdram_",
+        renamed=(("a", "O_sdram_addr"), ("we_n", "O_sdram_wen_n"), ("dm", "O_sdram_dqm"),
+                 ("dq", "IO_sdram_dq"))),
     url="https://wiki.sipeed.com/hardware/en/tang/tang-nano-20k/nano-20k.html",
     verified="not built yet; not run on hardware",
     synth_options=("-family", "gw2a", "-nowidelut"),

@@ -16,7 +16,7 @@ BOARD = replace(
     core_mhz=66.5,
     pins=(
         *ulx3s_85f.BOARD.pins,
-        Pin(port="sdram_clock", site="F19", **_PAD),
+        Pin(port="sdram_clk", site="F19", **_PAD),
         Pin(port="sdram_cke", site="F20", **_PAD),
         Pin(port="sdram_cs_n", site="P20", **_PAD),
         Pin(port="sdram_ras_n", site="R20", **_PAD),
@@ -28,6 +28,7 @@ BOARD = replace(
         *vector("sdram_dq", "J16 L18 M18 N18 P18 T18 T17 U20 E19 D20 D19 C20 E18 F18 J18 J17",
                 **_PAD),
     ),
-    memory=ExternalMemory(kind="sdr", chip="MT48LC16M16", size_bytes=32 << 20, bits=16, ratio=2),
+    memory=ExternalMemory(kind="sdr", chip="MT48LC16M16", size_bytes=32 << 20, bits=16, ratio=2,
+                          prefix="sdram_"),
     trim_carries=True,
 )

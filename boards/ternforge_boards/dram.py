@@ -1,0 +1,100 @@
+"""The design of a board whose image memory is SDRAM or DDR3, with its controller and pins."""
+
+from typing import Any
+
+from amaranth import *
+from amaranth.hdl import IOPort
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from ternforge.config import CoreConfig
+from ternforge.mem.dram import DramMemory
+from ternforge.mem.litedram import DramConfig, LiteDram, generate_litedram
+from ternforge.system import System
+from ternforge_boards.board import Board
+
+__all__ = ["DramSystem", "controller"]
+
+#: Ports of the controller that are wired inside.
+_INSIDE = ("init_", "level_", "port0_", "port1_")
+
+
+def controller(board: Board, clock_hz: int) -> LiteDram:
+    """Controller, with its PHY, of the board's memory; ``clock_hz`` is that of the core.
+
+    Raises
+    ------
+    UserError
+        If LiteDRAM is not installed.
+    """
+    assert board.memory is not None
+    memory = board.memory
+    return generate_litedram(DramConfig(
+        kind=memory.kind, chip=memory.chip, clock_hz=clock_hz, data_bits=memory.bits,
+        ratio=memory.clock_ratio, family=board.family))
+
+
+class DramSystem(wiring.Component):
+    """:class:`~ternforge.system.System` with its image memory in a chip beside the FPGA.
+
+    Its clock is the controller's. With SDR, ``clk`` and ``rst`` are inputs; a DDR3 PHY makes them
+    from ``clk_2x``, ``clk_init`` and ``locked``.
+
+    Parameters
+    ----------
+    config : :class:`CoreConfig`
+        Size of the core.
+    clock_hz : int
+        Clock of core and controller.
+    dram : :class:`LiteDram`
+        The controller, with its PHY; its Verilog stands beside that of this component.
+
+    Attributes
+    ----------
+    extra_ports : dict
+        Ports that are driven from both sides, for :func:`~ternforge.verilog.generate`.
+
+    Members
+    -------
+    rx, tx, busy, fault
+        As in :class:`~ternforge.system.System`.
+    others
+        The controller's, by its names: clocks of its PHY, pins of the chip.
+    """
+
+    rx: Signal
+    tx: Signal
+    busy: Signal
+    fault: Signal
+
+    def __init__(self, config: CoreConfig, clock_hz: int, dram: LiteDram):
+        self.system = System(config, clock_hz)
+        self.config, self.dram = config, dram
+        ports = [port for port in dram.ports if not port.name.startswith(_INSIDE)]
+        self.own_clock = any(p.name == "clk" and p.direction == "output" for p in ports)
+        pads = {p.name: IOPort(p.width, name=p.name) for p in ports if p.direction == "inout"}
+        self.extra_ports = {name: (pad, None) for name, pad in pads.items()}
+        members: dict[str, Any] = {
+            p.name: (In if p.direction == "input" else Out)(p.width) for p in ports
+            if p.direction != "inout" and p.name not in ("clk", "rst")}
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1),
+                          "fault": Out(1), **members})
+        self._pins: dict[str, Any] = {**{name: getattr(self, name) for name in members},
+                                      **pads}
+
+    def elaborate(self, platform):
+        m = Module()
+        pins = dict(self._pins)
+        if self.own_clock:
+            m.domains.sync = ClockDomain()
+            pins |= {"clk": Signal(name="clk"), "rst": Signal(name="rst")}
+            m.d.comb += [ClockSignal().eq(pins["clk"]), ResetSignal().eq(pins["rst"])]
+        m.submodules.system = system = self.system
+        m.submodules.memory = memory = DramMemory(self.config, self.dram, pins)
+        connect(m, system.memory, memory.memory)
+        connect(m, system.write, memory.write)
+        m.d.comb += [
+            system.memory_state.eq(memory.memory_state), system.rx.eq(self.rx),
+            self.tx.eq(system.tx), self.busy.eq(system.busy), self.fault.eq(system.fault),
+        ]
+        return m
