@@ -72,12 +72,25 @@ class Placement:
 
 
 def parse_report(report: Mapping[str, Any], board: Board) -> tuple[list[Clock], dict[str, int]]:
-    """Clocks and used resources from the JSON that nextpnr's ``--report`` writes."""
+    """Clocks and used resources from the JSON that nextpnr's ``--report`` writes.
+
+    Of an SDRAM whose clock is twice the core's, paths from one clock to the other count as clocks
+    too: the faster one must be able to carry them. nextpnr reports them, but does not look after
+    them.
+    """
     clocks = [
         Clock(net=_plain(net), achieved_mhz=round(entry["achieved"], 2),
               constrained_mhz=round(entry["constraint"], 2))
         for net, entry in report["fmax"].items()
     ]
+    if board.memory is not None and board.memory.kind == "sdr" and board.memory.ratio > 1:
+        fastest = max((clock.constrained_mhz for clock in clocks), default=0)
+        clocks += [
+            Clock(net=f"{source} to {target}", constrained_mhz=fastest,
+                  achieved_mhz=round(1e3 / sum(step["delay"] for step in path["path"]), 2))
+            for path in report["critical_paths"]
+            for source, target in [(_edge(path["from"]), _edge(path["to"]))]
+            if source and target and source != target]
     used = {name: int(report["utilization"][cell]["used"])
             for name, cell in UTILISATION[board.family].items()}
     if board.family == "gowin":  # an adder's bit stands in the place of a table
@@ -86,6 +99,12 @@ def parse_report(report: Mapping[str, Any], board: Board) -> tuple[list[Clock], 
         used["dsp"] += -(-also["MULT9X9"] // 2) + sum(
             size * also[cell] for cell, size in GOWIN_MULTIPLIERS.items() if cell in also)
     return clocks, used
+
+
+def _edge(event: str) -> str:
+    """The clock of ``posedge NET``, without what nextpnr adds; empty for what has none."""
+    _, found, net = event.partition("edge ")
+    return _plain(net) if found else ""
 
 
 def _plain(net: str) -> str:

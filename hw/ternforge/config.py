@@ -109,14 +109,18 @@ class CoreConfig:
 
     @property
     def registers_beats(self) -> bool:
-        """Whether a register stands between stream and lanes: wide beats have far to go."""
-        return self.lanes > 8
+        """Whether registers stand between stream and lanes, and behind RAM.
+
+        Wide beats have far to go, and so have words of deep state RAM, which cores with an image
+        memory off the chip have.
+        """
+        return self.lanes > 8 or not self.bank_beats
 
     @property
     def operand_latency(self) -> int:
         """Cycles from an element's address to its value at the epilogue.
 
-        Where wide beats want a fast clock, a register stands behind the RAM.
+        Where :attr:`registers_beats`, a register stands behind the RAM.
         """
         return 2 if self.registers_beats else 1
 
