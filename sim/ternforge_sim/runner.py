@@ -201,7 +201,8 @@ class VerilatedCore:
         images and tokens that do not fit.
     """
 
-    def __init__(self, library: Path, config: CoreConfig, memory: MemoryModel | None = None):
+    def __init__(self, library: Path, config: CoreConfig, memory: MemoryModel | None = None, *,
+                 _dram: bool = False):
         if memory is not None and config.bank_beats:
             raise ValueError("only an image memory off the chip has latency, stalls and gaps; this "
                              "core has its own")
@@ -209,7 +210,7 @@ class VerilatedCore:
         self._library = _library(library)
         self._core = self._library.ternforge_new(config.elements)
         self._beats: np.ndarray | None = None
-        if not config.bank_beats:
+        if not config.bank_beats and not _dram:
             memory = memory or MemoryModel()
             self._library.ternforge_memory(self._core, memory.latency,
                                            int(memory.stalls * (1 << 32)), memory.burst,
@@ -235,12 +236,7 @@ class VerilatedCore:
 
         It is written through the host's port; an image memory off the chip only refers to it.
         """
-        if beats.dtype != np.uint8 or beats.ndim != 2 or beats.shape[1] != self.config.lanes:
-            raise ValueError(f"image must be uint8 of shape [beats, {self.config.lanes}], "
-                             f"not {beats.dtype} of shape {list(beats.shape)}")
-        if len(beats) > self.config.memory_beats:
-            raise ValueError(f"image must have at most {self.config.memory_beats} beats, "
-                             f"not {len(beats)}")
+        self._check_image(beats)
         if self.config.bank_beats:
             self._library.ternforge_write(self._core, 0, np.ascontiguousarray(beats).tobytes(),
                                           len(beats), self.config.lanes)
@@ -248,6 +244,14 @@ class VerilatedCore:
             self._beats = np.ascontiguousarray(beats)  # a copy only if it is not
             self._library.ternforge_map(self._core, self._beats.ctypes.data, len(beats),
                                         self.config.lanes)
+
+    def _check_image(self, beats: np.ndarray):
+        if beats.dtype != np.uint8 or beats.ndim != 2 or beats.shape[1] != self.config.lanes:
+            raise ValueError(f"image must be uint8 of shape [beats, {self.config.lanes}], "
+                             f"not {beats.dtype} of shape {list(beats.shape)}")
+        if len(beats) > self.config.memory_beats:
+            raise ValueError(f"image must have at most {self.config.memory_beats} beats, "
+                             f"not {len(beats)}")
 
     def step(self, token: int, *, reset: bool = False, trace: bool = False,
              max_cycles: int = MAX_CYCLES) -> Step:

@@ -16,6 +16,7 @@ from ternforge_model.program import Program
 from ternforge_model.sampling import sample
 
 from .compare import Divergence, Outline, first_divergence
+from .dram import DramMemoryModel
 from .feed import Feed, Pass, batch, decode, prefill
 from .reference import Reference
 from .runner import MemoryModel, Step, VerilatedCore
@@ -242,7 +243,8 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
     models: list[Reference] = []
     for _ in prompts if check else ():
         models.append(Reference(image, outline, models[0].program if models else reference))
-    hardware = VerilatedCore(library, core, memory)
+    hardware = (memory.open(library, core) if isinstance(memory, DramMemoryModel)
+                else VerilatedCore(library, core, memory))
     run = Simulation(ideal_cycles=ideal_cycles(outline.ternary_weights, core),
                      sequences=[[] for _ in prompts])
     logits = _logits_address(image) if temperature else 0

@@ -1,4 +1,6 @@
-// Drives the Verilated system for ctypes: its pins, with a serial port of the host on them.
+// Drives the Verilated system for ctypes: its pins, with a serial port of the host on them, and the
+// image memory outside of the chip. Text in front of this one defines SYSTEM_MEMORY and
+// `struct SystemMemory`, with the functions below; without it the image memory is on the chip.
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -6,11 +8,20 @@
 #include "Vsystem.h"
 #include "verilated.h"
 
+#ifndef SYSTEM_MEMORY
+struct SystemMemory {
+    void set(uint32_t, uint64_t) {}
+    void before_edge(const Vsystem&, uint64_t) {}
+    void after_edge(Vsystem&, uint64_t) {}
+};
+#endif
+
 namespace {
 
 struct Simulation {
     VerilatedContext context;
     std::unique_ptr<Vsystem> top;
+    SystemMemory memory;
     uint64_t cycle = 0;
     uint32_t divisor = 4;  // clock cycles of one bit
 
@@ -35,11 +46,13 @@ struct Simulation {
             send_wait = divisor - 1;
         }
         top->rx = sending == 1 || (sending & 1);
+        memory.before_edge(*top, cycle);
         top->clk = 1;
         top->eval();
+        ++cycle;
+        memory.after_edge(*top, cycle);
         top->clk = 0;
         top->eval();
-        ++cycle;
         listen(top->tx);
     }
 
@@ -73,12 +86,20 @@ Simulation* system_new(uint32_t divisor) {
     auto* s = new Simulation;
     s->divisor = divisor;
     s->top = std::make_unique<Vsystem>(&s->context, "system");
+    return s;
+}
+
+// Option `number` of the memory.
+void system_set(Simulation* s, uint32_t number, uint64_t value) { s->memory.set(number, value); }
+
+// Reset, and a line that is idle for longer than a byte; after the options that it starts with.
+void system_start(Simulation* s) {
+    s->memory.after_edge(*s->top, 0);
     s->top->clk = 0;
     s->top->rst = 1;
     for (int k = 0; k < 4; ++k) s->tick();
     s->top->rst = 0;
-    for (uint32_t k = 0; k < 12 * divisor; ++k) s->tick();
-    return s;
+    for (uint32_t k = 0; k < 12 * s->divisor; ++k) s->tick();
 }
 
 void system_delete(Simulation* s) {
@@ -104,6 +125,11 @@ void system_listen(Simulation* s, uint64_t patience) {
         s->tick();
         quiet = s->silent() ? quiet + 1 : 0;
     }
+}
+
+// Run for so many cycles.
+void system_run(Simulation* s, uint64_t cycles) {
+    while (cycles--) s->tick();
 }
 
 uint32_t system_take(Simulation* s, uint8_t* bytes, uint32_t most) {

@@ -9,7 +9,16 @@ from collections.abc import Iterable
 import pytest
 
 from ternforge.config import CoreConfig
-from ternforge.host.protocol import INFO, REPLY, VERSION, Command, Frame, info_values, pack
+from ternforge.host.protocol import (
+    EXTERNAL_VERSION,
+    INFO,
+    REPLY,
+    VERSION,
+    Command,
+    Frame,
+    info_values,
+    pack,
+)
 from ternforge_firmware.host import Board
 from ternforge_firmware.image import Image, ImageError
 from ternforge_firmware.lower import lower
@@ -267,14 +276,14 @@ BUILT = "load a bitstream built by this version of ternforge"
 
 
 SILENT = "board does not answer: check that the bitstream is loaded, the cable, and the baud rate"
-SPEAKS = "board speaks version {} of the host protocol, this program version {}: {}"
+SPEAKS = "board speaks version {} of the host protocol, this program versions {} and {}: {}"
 
 
 @pytest.mark.parametrize(("reply", "message"), [
     (lambda request: b"", SILENT),
     (lambda request: bytes(50), SILENT),
-    (lambda request: answer(request, b"\x09"), SPEAKS.format(9, VERSION, BUILT)),
-    (lambda request: answer(request, b""), SPEAKS.format(0, VERSION, BUILT)),
+    (lambda request: answer(request, b"\x09"), SPEAKS.format(9, VERSION, EXTERNAL_VERSION, BUILT)),
+    (lambda request: answer(request, b""), SPEAKS.format(0, VERSION, EXTERNAL_VERSION, BUILT)),
     (lambda request: answer(request, INFO_PAYLOAD[:-1]),
      f"board sent an answer of a wrong length: {BUILT}"),
     (lambda request: Frame(0xC0, request.sequence).to_bytes(),

@@ -282,7 +282,7 @@ def test_driver_over_noisy_lines():
     memory, seen = [rng.randbytes(8) for _ in range(60)], {}
 
     def driver(transport):
-        board = Board(transport, timeout=0.3)
+        board = Board(transport, timeout=0.3, retries=8)
         send = transport.write
 
         def noisy(content):

@@ -28,7 +28,7 @@ from ternforge.host.protocol import (
     request_lengths,
 )
 from ternforge.system import BAUD
-from ternforge_firmware import host
+from ternforge_firmware import host, upload
 
 from .fake_core import Bench, run_driver
 
@@ -91,7 +91,7 @@ def test_doc_states_the_constants():
     assert f"This is version {VERSION}." in text
     assert f"with `{NO_TOKEN:04x}` (no token has that number)" in text
     assert f"for {timeout} clock cycles (about {milliseconds:.0f} ms at 30 MHz)" in text
-    assert f"keeps {host.WINDOW} under way" in text
+    assert f"keeps {upload.WINDOW} under way" in text
     assert f"after {driver['timeout'].default:g} s without any byte" in text
     assert f"up to {driver['retries'].default} times" in text
 

@@ -27,4 +27,5 @@ BOARD = Board(
     url="https://1bitsquared.com/products/icebreaker",
     verified="pins agree with amaranth-boards; built to a bitstream; not run on hardware",
     synth_options=("-dsp", "-device", "u"),
+    loader="ice40_generic",
 )

@@ -29,4 +29,5 @@ BOARD = Board(
     trim_carries=False,  # 84.8 MHz instead of 91.8, with the portable lanes and seed 1
     route_options=("--router", "router2"),  # several times quicker on beats of 320 bits
     verified="pins agree with amaranth-boards; built to a bitstream; not run on hardware",
+    loader="ulx3s",
 )

@@ -40,7 +40,9 @@ class NativeAdapter(wiring.Component):
     Neighbouring words of a row are a segment; the next segment lies in the next bank. LiteDRAM
     lets a port into a bank only once the one before has answered all, which would cost a row's
     opening at each segment. So the ports take segments in turn, each runs ahead into its next one
-    as far as its queue reaches, and rows open while the other port's words come.
+    half as far as its queue reaches, and rows open while the other port's words come. The other
+    half is for the time from the last command of a segment to its last word, in which the port that
+    follows must go on asking.
 
     One word per cycle sustained, if the ports take and give as many. The first beat comes about 5
     cycles behind the first word. A request is taken when all words of the one before were asked
@@ -55,8 +57,8 @@ class NativeAdapter(wiring.Component):
     segment_words : int
         Words of a segment, a power of two.
     depth : int
-        Words that each port has under way or waiting; a power of two, more than the words that come
-        in the time from a command to its word.
+        Words that each port has under way or waiting; a power of two, more than twice the words
+        that come in the time from a command to its word.
 
     Raises
     ------
@@ -80,7 +82,7 @@ class NativeAdapter(wiring.Component):
     port1: Any
 
     def __init__(self, config: CoreConfig, *, address_bits: int, word_bits: int,
-                 segment_words: int, depth: int = 32):
+                 segment_words: int, depth: int = 64):
         beat = config.beat_bits
         wide, narrow = max(beat, word_bits), min(beat, word_bits)
         if wide % narrow or wide // narrow & (wide // narrow - 1):
@@ -172,24 +174,35 @@ class NativeAdapter(wiring.Component):
         """Each port asks for the words of its segments; returns which have more to ask for."""
         low, more = self.segment_bits, Signal(2)
         segment = first[low:]
+        allowed, waiting = Signal(2), Signal(2)
+        ends = Signal(2)  # at the last word of its segment
+        turn = Signal()  # the port whose segment comes first; the other keeps half of its places
+        with m.If(begin):
+            m.d.sync += turn.eq(segment[0])
+        with m.Elif((issued & Mux(turn, 2, 1)).any() & Mux(turn, ends[1], ends[0])):
+            m.d.sync += turn.eq(~turn)
         for k, port in enumerate(ports):
             following = Signal(len(first), name=f"following_{k}", reset_less=True)
             step = Signal(low + 2, name=f"step_{k}")
             after = Signal(len(first), name=f"after_{k}")
-            m.d.comb += [step.eq(Mux(following[:low].all(), (1 << low) + 1, 1)),
+            m.d.comb += [ends[k].eq(following[:low].all()),
+                         step.eq(Mux(ends[k], (1 << low) + 1, 1)),
                          after.eq(following + step)]
             with m.If(begin):
                 m.d.sync += following.eq(Mux(segment[0] == k, first, (segment + 1) << low))
             with m.If(compare):
                 m.d.sync += more[k].eq(following < end)
             with m.If(ask):
-                m.d.comb += [port.cmd.valid.eq(more[k] & room[k].any()),
+                m.d.comb += [allowed[k].eq(Mux(turn == k, room[k].any(),
+                                               room[k] > self.depth // 2)),
+                             port.cmd.valid.eq(more[k] & (allowed[k] | waiting[k])),
                              port.cmd.p.address.eq(following)]
                 with m.If(issued[k]):
                     m.d.sync += [following.eq(after), more[k].eq((after < end) & ~stop)]
                 with m.Elif(stop & ~port.cmd.valid):
                     m.d.sync += more[k].eq(0)
             m.d.comb += issued[k].eq(ask & port.cmd.valid & port.cmd.ready)
+            m.d.sync += waiting[k].eq(ask & port.cmd.valid & ~port.cmd.ready)
         return more
 
     def _writes(self, m: Module, ports, writing) -> Value:
