@@ -206,35 +206,42 @@ class NativeAdapter(wiring.Component):
         return more
 
     def _writes(self, m: Module, ports, writing) -> Value:
-        """Words of the beat on ``write``, one after the other; returns whether it is done."""
+        """Words of the beat on ``write``, one after the other; returns whether it is done.
+
+        Each stands in a register before it is offered: from there the way through the controller to
+        the pins of an SDRAM has no other.
+        """
         write, index = self.write, Signal(max(1, self.words))
         count = 1 << self.words
-        word = Signal(self.address_bits)
+        word, data = Signal(self.address_bits), Signal(self.word_bits, reset_less=True)
+        enable, held = Signal(self.word_bits // 8, reset_less=True), Signal()
         sent, given, end_sent, end_given = (Signal(name=name) for name in (
             "sent", "given", "end_sent", "end_given"))
-        m.d.comb += word.eq((write.p.address << self.words >> self.beats)
-                            | (index if count > 1 else 0))
-        select = word[self.segment_bits]
         lanes = self.config.beat_bits // 8
+        if count > 1:
+            content = write.p.data.word_select(index, self.word_bits)
+            bytes_: Any = ~C(0, self.word_bits // 8)
+        else:
+            place = write.p.address[:self.beats] if self.beats else C(0)
+            content = write.p.data.replicate(1 << self.beats)
+            bytes_ = C((1 << lanes) - 1, lanes) << (place * lanes)
+        with m.If(writing & ~held):
+            m.d.sync += [held.eq(1), data.eq(content), enable.eq(bytes_),
+                         word.eq((write.p.address << self.words >> self.beats)
+                                 | (index if count > 1 else 0))]
         for k, port in enumerate(ports):
-            with m.If(writing & (select == k)):
+            with m.If(held & (word[self.segment_bits] == k)):
                 m.d.comb += [
                     port.cmd.valid.eq(~sent), port.cmd.p.we.eq(1), port.cmd.p.address.eq(word),
                     port.wdata.valid.eq(~given),
                     end_sent.eq(sent | port.cmd.ready), end_given.eq(given | port.wdata.ready),
                 ]
-            if count > 1:
-                content = write.p.data.word_select(index, self.word_bits)
-                enable: Any = ~C(0, self.word_bits // 8)
-            else:
-                place = write.p.address[:self.beats] if self.beats else C(0)
-                content = write.p.data.replicate(1 << self.beats)
-                enable = C((1 << lanes) - 1, lanes) << (place * lanes)
-            m.d.comb += [port.wdata.p.data.eq(content), port.wdata.p.enable.eq(enable)]
+            m.d.comb += [port.wdata.p.data.eq(data), port.wdata.p.enable.eq(enable)]
         last = index == count - 1 if count > 1 else C(1)
-        word_done = writing & end_sent & end_given
-        with m.If(writing):
-            m.d.sync += [sent.eq(end_sent & ~word_done), given.eq(end_given & ~word_done)]
+        word_done = end_sent & end_given
+        with m.If(held):
+            m.d.sync += [sent.eq(end_sent & ~word_done), given.eq(end_given & ~word_done),
+                         held.eq(~word_done)]
         if count > 1:
             with m.If(word_done):
                 m.d.sync += index.eq(index + 1)
