@@ -107,13 +107,16 @@ class SimulatedBoard(Transport):
         Of the system; needed where its image memory is off the chip.
     memory : OutsideMemory
         How that memory behaves.
+    options : sequence of (int, int)
+        Numbers and values for a memory of another kind, which ``library`` was built with.
     """
 
     name = "the simulated board"
 
     def __init__(self, library: Path, clock_hz: int = FASTEST_LINE_HZ, *,
                  folder: Path | None = None, config: CoreConfig | None = None,
-                 memory: OutsideMemory | None = None):
+                 memory: OutsideMemory | None = None,
+                 options: Sequence[tuple[int, int]] = ()):
         self.clock_hz = clock_hz
         self._library = _library(library)
         self._system = self._library.system_new(uart_divisor(clock_hz, BAUD))
@@ -121,6 +124,8 @@ class SimulatedBoard(Transport):
             self._set(0, config.lanes)
             self._set(1, config.memory_beats)
             self.set_memory(memory or OutsideMemory())
+        for number, value in options:
+            self._set(number, value)
         with chdir(folder) if folder else nullcontext():
             self._library.system_start(self._system)
 
