@@ -15,7 +15,6 @@ SDR, DDR3 = DRAMS["sdr-n4"], DRAMS["ddr3-n8"]
 @pytest.mark.parametrize("phy", [True, False])
 @pytest.mark.parametrize("config", [SDR, DDR3], ids=["sdr", "ddr3"])
 def test_the_same_on_every_run(config, phy):
-    assert build(config, phy) == build(config, phy)
     text = generate_litedram(config, phy=phy).text
     assert text == build(config, phy)[0]
     assert text.count("\nmodule ") == 1
@@ -31,17 +30,18 @@ def test_ports_are_those_of_the_verilog(config, phy):
     assert len(dram.ports) == header.count("put ") + header.count("inout ")
     for port in dram.ports:
         width = f"[{port.width - 1}:0] " if port.width > 1 else ""
-        line = next(line for line in header.splitlines() if line.rstrip(",").endswith(f" {port.name}"))
+        line = next(line for line in header.splitlines()
+                    if line.rstrip(",").endswith(f" {port.name}"))
         assert line.split()[0] == port.direction
         assert width in line
 
 
 def test_phys_are_in_it_or_not():
     assert generate_litedram(DDR3).text.count("DQSBUFM ") >= 2
-    assert generate_litedram(SDR).text.count("TRELLIS_IO") >= 16
+    assert generate_litedram(SDR).text.count("\nBB ") == 16
     for config in (SDR, DDR3):
         text = generate_litedram(config, phy=False).text
-        assert "TRELLIS" not in text
+        assert "\nBB " not in text
         assert "DQSBUFM" not in text
 
 

@@ -10,7 +10,7 @@ from ternforge_sim.bench import get, put, simulate
 
 from .native_memory import NativeMemory
 
-SEGMENT, ADDRESS_BITS = 8, 8
+SEGMENT, ADDRESS_BITS = 8, 7
 #: Bytes of a beat and bits of a word: equal, half, a quarter, twice and four times as wide.
 WIDTHS = {"equal": (4, 32), "half": (4, 64), "quarter": (4, 128), "twice": (8, 32),
           "four": (16, 32)}
@@ -49,7 +49,7 @@ def test_reads_of_any_length_come_in_order(name, pauses, latency):
                           refuses=lambda: rng.randint(0, pauses[0]),
                           pause=lambda: rng.randint(0, pauses[1]))
     beats, requests, received = beats_of(words, dut), [(0, size)], []
-    for _ in range(12):
+    for _ in range(8):
         start = rng.randrange(size)
         requests.append((start, rng.randint(1, min(40, size - start))))
     requests += [(size - 1, 1), (0, 1)]
@@ -112,7 +112,7 @@ def test_stop_anywhere_and_read_again(name, slow):
     beats, received, idle_for = beats_of(words, dut), [], []
 
     async def bench(ctx):
-        for number in range(40):
+        for number in range(24):
             start = rng.randrange(size - 1)
             count = rng.randint(1, size - start)
             await put(ctx, dut.memory.request, [{"address": start, "beats": count}])
@@ -136,7 +136,7 @@ def test_stop_anywhere_and_read_again(name, slow):
 
     simulate(dut, bench, processes=[memory.port0, memory.port1])
     assert [taken for taken, _ in received] == [wanted for _, wanted in received]
-    assert idle_for == [0] * 40
+    assert idle_for == [0] * 24
 
 
 @pytest.mark.parametrize("pauses", PAUSES.values(), ids=PAUSES)
@@ -152,7 +152,7 @@ def test_writes_are_seen_by_reads_that_follow(name, pauses):
     mask = (1 << dut.config.beat_bits) - 1
 
     async def bench(ctx):
-        for _ in range(20):
+        for _ in range(10):
             where = [rng.randrange(size) for _ in range(rng.randint(1, 4))]
             for address in where:
                 beats[address] = rng.getrandbits(dut.config.beat_bits) & mask

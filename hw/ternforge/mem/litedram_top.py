@@ -11,7 +11,7 @@ from litedram.init import get_sdram_phy_init_sequence
 from litedram.phy import dfi
 from litedram.phy.ecp5ddrphy import ECP5DDRPHY
 from litedram.phy.gensdrphy import GENSDRPHY, HalfRateGENSDRPHY
-from litex.build.lattice.common import lattice_ecp5_trellis_special_overrides
+from litex.build.lattice.common import lattice_ecp5_special_overrides
 from litex.gen.fhdl.verilog import convert
 from migen import ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
 from migen.genlib.resetsync import AsyncResetSynchronizer
@@ -269,9 +269,12 @@ def build(config: DramConfig, with_phy: bool) -> tuple[str, dict]:
     top = _Top(config, chip, with_phy)
     settings, geometry, timing = top.settings, chip.geom_settings, chip.timing_settings
     ports = [("input", top.inputs), ("output", top.outputs), ("inout", top.pins)]
-    converted = convert(top, {signal for _, signals in ports for signal in signals},
-                        name="litedram",
-                        special_overrides=lattice_ecp5_trellis_special_overrides)
+    fragment = top.get_fragment()
+    for special in fragment.specials:  # else each gets a clock of its own, numbered in no order
+        if isinstance(getattr(special, "clk", None), ClockSignal):
+            special.clk = fragment.clock_domains[special.clk.cd].clk
+    converted = convert(fragment, {signal for _, signals in ports for signal in signals},
+                        name="litedram", special_overrides=lattice_ecp5_special_overrides)
     # LiteX's header names the Git revision of the folder that it runs in, the end says when.
     text = converted.main_source.partition("`timescale 1ns / 1ps\n")[2].lstrip()
     text = HEADER + text[:text.rindex("endmodule")] + "endmodule\n"
