@@ -54,9 +54,9 @@ class Chip:
         pause = served = 0
         ctx.set(write.ready, 0)
         ctx.set(port.request.ready, 1)
-        async for _, _, asks, request, taken, writes, ready, beat in ctx.tick().sample(
-                port.request.valid, port.request.payload, port.data.ready, write.valid,
-                write.ready, write.payload):
+        async for _, _, asks, request, writes, ready, beat in ctx.tick().sample(
+                port.request.valid, port.request.payload, write.valid, write.ready,
+                write.payload):
             if writes and ready:
                 self.beats[self.place(beat.address)] = beat.data
             ctx.set(write.ready, int(writes and not ready))

@@ -168,8 +168,9 @@ def test_writes_are_seen_by_reads_that_follow(name, pauses):
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"^NativeAdapter beats of 48 bits must be 1, 2, 4 .. times "
-                                         r"as wide or narrow as the controller's words of 32$"):
+    with pytest.raises(ValueError, match=r"^NativeAdapter beats of 48 bits must be 1, 2, 4 .. "
+                                         r"times as wide or narrow as the controller's words of "
+                                         r"32$"):
         NativeAdapter(CoreConfig(lanes=6, bank_beats=0), address_bits=20, word_bits=32,
                       segment_words=8)
     with pytest.raises(ValueError, match=r"^NativeAdapter memory_beats=16384 of 64 bits must be at "

@@ -171,10 +171,10 @@ def test_refreshes_may_be_late_by_eight(chip):
     ([(0, ACT, 2, 0), (50, READ, 2, 4)], "READ within a burst"),
     ([(0, ACT, 2, 0), (50, READ | 8, 2, 8)], "READ without its data enable"),
     ([(0, ACT, 2, 0), (50, WRITE | 8, 2, 8)], "WRITE without its data enable"),
-    ([(0, MODE, 0, 0x330)], "mode register 0 sets CAS latency 7 and bursts of 8, and the "
-                            "controller counts on 6 and 8"),
-    ([(0, MODE, 2, 0x208)], "mode register 2 sets another CAS write latency than the controller "
-                            "counts on"),
+    ([(0, MODE, 0, 0x330)], ("mode register 0 sets CAS latency 7 and bursts of 8, and the "
+                             "controller counts on 6 and 8")),
+    ([(0, MODE, 2, 0x208)], ("mode register 2 sets another CAS write latency than the controller "
+                             "counts on")),
 ])
 def test_what_a_bank_does_not_allow(chip, commands, error):
     assert chip(DDR3, commands).error.partition(" (controller cycle")[0] == error
