@@ -23,7 +23,8 @@ __all__ = ["DramCore", "DramCounts", "DramMemoryModel", "DramNumbers", "build_dr
            "dram_defines"]
 
 FOLDER = Path(__file__).parent
-CHIP, CALLS = FOLDER / "dram.hpp", FOLDER / "dram_calls.cpp"
+CHIP = [FOLDER / "levels.hpp", FOLDER / "dram.hpp"]
+CALLS = FOLDER / "dram_calls.cpp"
 
 #: What LiteDRAM has no numbers for, in clocks. Mode registers: tMOD of JESD79-3F, and the two that
 #: SDR chips ask for; a long calibration takes 512 clocks, which the model knows.
@@ -96,7 +97,7 @@ def build_dram_simulator(config: CoreConfig, dram: DramConfig, *,
     key = content_key("dram-accelerator", repr(config), repr(dram), controller.text,
                       generator_key())
     folder = cached("verilog", key, fill)
-    harness = "".join(part.read_text() for part in (CHIP, HARNESS, CALLS))
+    harness = "".join(part.read_text() for part in (*CHIP, HARNESS, CALLS))
     return build_library(
         [folder / "accelerator.v", folder / "litedram.v"], "accelerator", harness, trace=trace,
         cflags=("-O2", f"-DSTATE_ADDRESS_BITS={config.state_address_bits}",

@@ -52,7 +52,7 @@ def build_dram_system(config: CoreConfig, dram: DramConfig, clock_hz: int = FAST
     key = content_key("dram-system", repr(config), repr(dram), clock_hz, controller.text,
                       generator_key())
     folder = cached("verilog", key, fill)
-    harness = "".join(part.read_text() for part in (CHIP, MEMORY, HARNESS))
+    harness = "".join(part.read_text() for part in (*CHIP, MEMORY, HARNESS))
     return build_library([folder / "system.v", folder / "litedram.v"], "system", harness,
                          cflags=("-O2", *dram_defines(controller)), progress=progress)
 

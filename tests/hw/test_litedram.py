@@ -93,7 +93,9 @@ def test_without_litedram_it_says_what_to_install(monkeypatch):
 
 @pytest.mark.parametrize(("fields", "error", "message"), [
     ({"kind": "ddr4"}, ValueError, "DramConfig.kind must be 'sdr' or 'ddr3', not 'ddr4'"),
-    ({"family": "ice40"}, ValueError, "DramConfig.family must be 'ecp5', not 'ice40'"),
+    ({"family": "ice40"}, ValueError, "DramConfig.family must be 'ecp5' or 'generic', not 'ice40'"),
+    ({"kind": "ddr3", "family": "generic"}, ValueError,
+     "DramConfig.family must be 'ecp5', not 'generic'"),
     ({"clock_hz": 66e6}, TypeError,
      "DramConfig.clock_hz must be a positive integer, not 66000000.0"),
     ({"data_bits": 12}, ValueError, "DramConfig.data_bits must be whole bytes, not 12"),

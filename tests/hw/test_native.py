@@ -109,7 +109,7 @@ def test_stop_anywhere_and_read_again(name, slow):
     memory = NativeMemory(dut, words, latency=lambda: rng.randint(1, 20),
                           refuses=lambda: rng.choice((0, 0, 3)),
                           pause=lambda: rng.randint(0, slow))
-    beats, received, idle_for = beats_of(words, dut), [], []
+    beats, received, idle_for, late = beats_of(words, dut), [], [], []
 
     async def bench(ctx):
         for number in range(24):
@@ -123,6 +123,7 @@ def test_stop_anywhere_and_read_again(name, slow):
             await ctx.tick().repeat(rng.choice((1, 1, 2, 5, 60)))
             ctx.set(dut.memory.stop, 1)
             ctx.set(dut.memory.data.ready, rng.randint(0, 1))
+            asked = len(memory.reads[0] + memory.reads[1])
             while True:
                 _, _, idle, asks, taken = await ctx.tick().sample(
                     dut.memory.idle, dut.memory.request.valid, dut.memory.request.ready)
@@ -133,9 +134,11 @@ def test_stop_anywhere_and_read_again(name, slow):
             ctx.set(dut.memory.stop, 0)
             ctx.set(dut.memory.data.ready, 0)
             idle_for.append(ctx.get(dut.memory.data.valid))
+            late.append(len(memory.reads[0] + memory.reads[1]) - asked)
 
     simulate(dut, bench, processes=[memory.port0, memory.port1])
     assert [taken for taken, _ in received] == [wanted for _, wanted in received]
+    assert max(late) <= 4  # what stood already, at both ports
     assert idle_for == [0] * 24
 
 

@@ -77,7 +77,7 @@ class Run:
 def chip(tmp_path_factory):
     """Runs commands on the model."""
     folder = tmp_path_factory.mktemp("chip")
-    (folder / "chip.cpp").write_text(CHIP.read_text() + HARNESS)
+    (folder / "chip.cpp").write_text("".join(part.read_text() for part in CHIP) + HARNESS)
     subprocess.run(["g++", "-std=gnu++17", "-O1", "-fPIC", "-shared", "-DPHASES=1", "chip.cpp",
                     "-o", "chip.so"], cwd=folder, check=True)
     library = ctypes.CDLL(str(folder / "chip.so"))
