@@ -9,7 +9,6 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
 
 from ternforge_sim.fuzz import fuzz
 
@@ -32,7 +31,7 @@ def main() -> int:
     report = fuzz(options.frames, options.seed, progress=progress)
     sys.stderr.write("\n")
     seconds = time.perf_counter() - begun
-    print(json.dumps({**asdict(report), "sound": report.sound, "seed": options.seed,
+    print(json.dumps({**vars(report), "sound": report.sound, "seed": options.seed,
                       "seconds": round(seconds), "frames_per_second":
                       round(report.frames / seconds)}, indent=2))
     return 0 if report.sound else 1

@@ -29,6 +29,7 @@ from ternforge.host.protocol import (
 )
 from ternforge.verilog import generate
 
+from .receiver import CORE, Receiver, core_image
 from .runner import generator_key
 from .verilator import build_library
 

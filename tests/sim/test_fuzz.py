@@ -1,7 +1,11 @@
 """The host link under damage; `python -m bench.fuzz` does the same a million times."""
 
+import json
+import sys
+
 import pytest
 
+from bench import fuzz as bench
 from ternforge_sim.fuzz import KINDS, fuzz
 
 
@@ -29,3 +33,11 @@ def test_runs_are_repeatable():
     first, second = fuzz(300, seed=9), fuzz(300, seed=9)
     assert (first.sent, first.cycles, first.tokens) == (second.sent, second.cycles, second.tokens)
     assert fuzz(300, seed=10).sent != first.sent
+
+
+def test_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--frames", "400", "--seed", "7"])
+    assert bench.main() == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["sound"], told["seed"], told["hangs"]) == (True, 7, 0)
+    assert sum(told["sent"].values()) + told["sent"]["behind"] == told["frames"] >= 400
