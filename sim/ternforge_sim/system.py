@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Callable, Sequence
 from contextlib import chdir, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +34,7 @@ PIECE = 4096
 class OutsideMemory:
     """Behaviour of an image memory off the chip."""
 
-    reads: MemoryModel = MemoryModel()  #: latency and pauses
+    reads: MemoryModel = field(default_factory=MemoryModel)  #: latency and pauses
     write_wait: int = 2  #: cycles that a write waits for
     state: int = 0  #: a :class:`~ternforge.host.protocol.MemoryState`
     ready_at: int = 0  #: cycle until which it is initialising
