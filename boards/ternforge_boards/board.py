@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import ternforge_boards.boards
 from ternforge.errors import unknown
+from ternforge.mem.litedram import DramConfig
 
 __all__ = ["Board", "ExternalMemory", "Pin", "Resources", "board", "boards", "vector"]
 
@@ -57,24 +58,11 @@ class Resources:
 class ExternalMemory:
     """The memory beside the FPGA that holds the image."""
 
-    kind: Literal["sdr", "ddr3"]
-    chip: str  #: as LiteDRAM names it
+    dram: DramConfig  #: chip, and how its controller is clocked
     size_bytes: int
-    bits: int  #: data pins
-    ratio: int = 1  #: SDR: cycles of its clock in one of the core's
     prefix: str  #: of its ports at the board, before the controller's own names
     renamed: tuple[tuple[str, str], ...] = ()  #: those called otherwise: controller's, board's
     tied: tuple[tuple[str, int], ...] = ()  #: more ports at the board, and the bit that they get
-
-    @property
-    def bytes_per_cycle(self) -> int:
-        """Most bytes that it gives in a cycle of the core; of DDR3 two cycles, both edges."""
-        return self.bits // 8 * (self.ratio if self.kind == "sdr" else 4)
-
-    @property
-    def clock_ratio(self) -> int:
-        """Cycles of its clock in one of the core's."""
-        return self.ratio if self.kind == "sdr" else 2
 
     def port(self, name: str) -> str:
         """The board's port for one of the controller's."""

@@ -39,7 +39,7 @@ def peak_bandwidth(board: Board) -> float:
     or what the core takes if that is less.
     """
     lanes = core_preset(board.name).lanes
-    per_cycle = min(lanes, board.memory.bytes_per_cycle) if board.memory else lanes
+    per_cycle = min(lanes, board.memory.dram.bytes_per_cycle) if board.memory else lanes
     return per_cycle * board.core_mhz * 1e6
 
 

@@ -1,5 +1,6 @@
 """The design of a board whose image memory is SDRAM or DDR3, with its controller and pins."""
 
+from dataclasses import replace
 from typing import Any
 
 from amaranth import *
@@ -9,7 +10,7 @@ from amaranth.lib.wiring import In, Out, connect
 
 from ternforge.config import CoreConfig
 from ternforge.mem.dram import DramMemory
-from ternforge.mem.litedram import DramConfig, LiteDram, generate_litedram
+from ternforge.mem.litedram import LiteDram, generate_litedram
 from ternforge.system import System
 from ternforge_boards.board import Board
 
@@ -28,10 +29,7 @@ def controller(board: Board, clock_hz: int) -> LiteDram:
         If LiteDRAM is not installed.
     """
     assert board.memory is not None
-    memory = board.memory
-    return generate_litedram(DramConfig(
-        kind=memory.kind, chip=memory.chip, clock_hz=clock_hz, data_bits=memory.bits,
-        ratio=memory.clock_ratio, family=board.family))
+    return generate_litedram(replace(board.memory.dram, clock_hz=clock_hz))
 
 
 class DramSystem(wiring.Component):

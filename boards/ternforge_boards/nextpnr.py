@@ -83,7 +83,8 @@ def parse_report(report: Mapping[str, Any], board: Board) -> tuple[list[Clock], 
               constrained_mhz=round(entry["constraint"], 2))
         for net, entry in report["fmax"].items()
     ]
-    if board.memory is not None and board.memory.kind == "sdr" and board.memory.ratio > 1:
+    dram = board.memory and board.memory.dram
+    if dram and dram.kind == "sdr" and dram.ratio > 1:
         fastest = max((clock.constrained_mhz for clock in clocks), default=0)
         clocks += [
             Clock(net=f"{source} to {target}", constrained_mhz=fastest,

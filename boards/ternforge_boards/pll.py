@@ -62,14 +62,14 @@ def pll_settings(board: Board, output_mhz: float, *, tolerance: float = TOLERANC
     """
     if not output_mhz > 0:
         raise UserError(f"the clock must be a positive frequency in MHz, not {output_mhz:g}")
-    ratio = board.memory.clock_ratio if board.memory else 1
+    ratio = board.memory.dram.ratio if board.memory else 1
     candidates, middle = _FAMILIES[board.family]
     best = min(candidates(board.oscillator_mhz, output_mhz * ratio),
                key=lambda s: (round(abs(s.output_mhz - output_mhz * ratio), 6),
                               abs(s.vco_mhz - middle)))
     if ratio > 1:
         assert board.memory is not None
-        best = _with_memory_clock(best, ratio, board.memory.kind == "ddr3")
+        best = _with_memory_clock(best, ratio, board.memory.dram.kind == "ddr3")
     if abs(best.output_mhz - output_mhz) > tolerance * output_mhz:
         raise UserError(f"the clock of {board.name} cannot be {output_mhz:g} MHz: the nearest that "
                         f"its PLL makes is {best.output_mhz:.4g} MHz")

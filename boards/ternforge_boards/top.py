@@ -30,7 +30,7 @@ def _clocking(board: Board, pll: PllSettings) -> str:
         main, second = "core_clock", ""
         if board.memory is not None and pll.memory_mhz:
             main = "memory_clock"
-            other = "setup_clock" if board.memory.kind == "ddr3" else "core_clock"
+            other = "setup_clock" if board.memory.dram.kind == "ddr3" else "core_clock"
             second = f" .CLKOS({other}),"
         return f"""    EHXPLLL #(
         {parameters}
@@ -62,7 +62,7 @@ def _memory_clock(board: Board) -> str:
     if board.family == "gowin":
         return (f"    ODDR #(.TXCLK_POL(1'b0)) memory_clock_cell (\n"
                 f"        .CLK(core_clock), .D0(1'b0), .D1(1'b1), .TX(1'b0), .Q0({port})\n    );")
-    clock = "memory_clock" if board.memory.ratio > 1 else "core_clock"
+    clock = "memory_clock" if board.memory.dram.ratio > 1 else "core_clock"
     return (f"    ODDRX1F memory_clock_cell (\n"
             f"        .SCLK({clock}), .RST(1'b0), .D0(1'b0), .D1(1'b1), .Q({port})\n    );")
 
@@ -116,14 +116,14 @@ def board_top(board: Board, core_mhz: float, *, name: str = "ternforge",
         for port, bit in memory.tied:
             outside.append(_vector("output", port, widths[port]))
             tied.append(f"    assign {port} = {{{widths[port]}{{1'b{bit}}}}};")
-        if memory.kind == "sdr":
+        if memory.dram.kind == "sdr":
             outside.append(_vector("output", memory.port("clk"), 1))
             tied.append(_memory_clock(board))
     if "led" in widths:
         outside.append(f"    output wire [{widths['led'] - 1}:0] led")
     joined = ",\n".join(outside)
     lights = "\n".join(tied)
-    ddr3 = memory is not None and memory.kind == "ddr3"
+    ddr3 = memory is not None and memory.dram.kind == "ddr3"
     clocks = ["core_clock"] if not ddr3 else []
     if pll.memory_mhz:
         clocks += ["memory_clock", *(["setup_clock"] if ddr3 else [])]

@@ -126,9 +126,10 @@ class Board(Link):
         """
         if isinstance(memory, Image):
             memory.check_core(self.core)
-            memory = memory.memory()
-        return upload(self, [bytes(beat) for beat in memory], progress, resume=resume,
-                      block_bytes=block_bytes)
+            beats = [bytes(beat) for beat in memory.memory()]
+        else:
+            beats = [bytes(beat) for beat in memory]
+        return upload(self, beats, progress, resume=resume, block_bytes=block_bytes)
 
     def reset(self) -> None:
         """Make the next step the first of a sequence: the recurrent state counts as zero."""

@@ -1,5 +1,6 @@
 """Ways to a board: bytes without meaning, over a serial port or whatever else carries them."""
 
+import errno
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any
@@ -59,6 +60,10 @@ class SerialTransport(Transport):
         try:
             self._serial: Any = serial.Serial(port, baud, timeout=0, exclusive=True)
         except (serial.SerialException, ValueError) as error:
+            if getattr(error, "errno", None) == errno.EACCES:
+                raise HostError(f"serial port {port!r} may not be opened by this user: add them to "
+                                "the group that owns it (on Debian: sudo adduser USER dialout), "
+                                "and log in again") from None
             found = ", ".join(sorted(entry.device for entry in list_ports.comports()))
             raise HostError(f"serial port {port!r} cannot be opened ({error}); there "
                             f"{'is ' + found if found else 'is no serial port'}") from None

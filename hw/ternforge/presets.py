@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from ternforge.config import CoreConfig
 from ternforge.errors import unknown
+from ternforge.mem.litedram import DramConfig
 
-__all__ = ["BOARDS", "MODELS", "PRESETS", "core_preset", "fitting_boards"]
+__all__ = ["BOARDS", "DRAMS", "MODELS", "PRESETS", "core_preset", "fitting_boards"]
 
 #: Core configurations by name.
 PRESETS = {
@@ -28,14 +29,15 @@ PRESETS = {
     "ddr-n64": CoreConfig(lanes=64, elements=4, vector_depth=10240, state_depth=32 * 2560,
                           max_rows=8192, max_fan_in=6912, memory_beats=(1 << 30) // 64,
                           bank_beats=0, tree_levels=1),
-    # 32 MB of SDRAM with 16 pins at twice the core's clock: 4 bytes a cycle; d = 1024, 9 layers
-    "sdr-n4": CoreConfig(lanes=4, elements=2, vector_depth=4096, state_depth=9 * 1024,
+    # 32 MB of SDR SDRAM with 16 pins at twice the core's clock, so that a beat of 4 bytes comes in
+    # each cycle; room for 9 layers of 1024 and a vocabulary of 8192 whose logits can be sampled
+    "sdr-n4": CoreConfig(lanes=4, elements=2, vector_depth=16384, state_depth=9 * 1024,
                          max_rows=4096, max_fan_in=2816, memory_beats=(32 << 20) // 4,
-                         bank_beats=0, tree_levels=2),
-    # MMfreeLM-370M in 128 MB of DDR3 with 16 pins: 8 bytes a cycle, the last 32 KB unused, since
-    # the host port counts beats in 24 bits
-    "ddr3-n8": CoreConfig(lanes=8, elements=4, vector_depth=4096, state_depth=24 * 1024,
-                          max_rows=4096, max_fan_in=2816, memory_beats=(128 << 20) // 8 - 4096,
+                         bank_beats=0, tree_levels=1, tile_registers=2, lane="ecp5"),
+    # MMfreeLM-370M in 128 MB of DDR3 with 16 pins, four transfers to a cycle of the core; the size
+    # has 24 bits in the host's INFO
+    "ddr3-n8": CoreConfig(lanes=8, elements=2, vector_depth=4096, state_depth=24 * 1024,
+                          max_rows=4096, max_fan_in=2816, memory_beats=(128 << 20) // 8 - 1,
                           bank_beats=0, tree_levels=1, tile_registers=2, lane="ecp5"),
     # 8 MB of SDRAM with 32 pins inside a GW2AR-18
     "gw2ar-18": CoreConfig(lanes=4, elements=2, vector_depth=2048, state_depth=2048, max_rows=1024,
@@ -52,6 +54,15 @@ PRESETS["ddr-n16-prefill"] = replace(
 PRESETS["hbm-c8"] = replace(
     PRESETS["ddr-n64"], lanes=256, cores=8, elements=32, tile_registers=2,
     memory_beats=(4 << 30) // 256)
+
+#: Chip and clocks of the cores whose image memory is generated with them: those of the ULX3S, of the
+#: OrangeCrab r0.2 with 1 Gbit, and of the Tang Nano 20K.
+DRAMS = {
+    "sdr-n4": DramConfig(kind="sdr", chip="MT48LC16M16", clock_hz=66_000_000),
+    "ddr3-n8": DramConfig(kind="ddr3", chip="MT41K64M16", clock_hz=75_000_000),
+    "gw2ar-18": DramConfig(kind="sdr", chip="M12L64322A", clock_hz=48_000_000, ratio=1,
+                           data_bits=32, family="generic"),
+}
 
 #: Core preset of each board.
 BOARDS = {"icebreaker": "up5k", "ulx3s-85f": "ecp5-85f", "ulx3s-85f-sdram": "sdr-n4",

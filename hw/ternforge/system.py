@@ -41,7 +41,8 @@ class System(wiring.Component):
     Raises
     ------
     ValueError
-        For an image of a memory off the chip, and for several cores or streams: the host port speaks of one (docs/host-protocol.md).
+        For an image of a memory off the chip, and for several cores or streams: the host port
+        speaks of one (docs/host-protocol.md).
 
     Members
     -------
@@ -112,8 +113,8 @@ class System(wiring.Component):
             m.d.comb += accelerator.write.eq(port.write)
         else:
             m.submodules.check = check = MemoryCheck(self.config)
-            core_memory: Any = getattr(accelerator, "memory")
-            connect(m, core_memory, check.core)
+            core: Any = accelerator
+            connect(m, core.memory, check.core)
             connect(m, check.memory, flipped(self.memory))
             connect(m, port.check, check.i)
             connect(m, check.o, port.sum)

@@ -1,6 +1,6 @@
 // A memory chip behind the DFI of LiteDRAM's controller, PHY included: contents, rows, and whether
 // every command comes when the chip allows it. Times are clocks of the chip, but for latencies.
-// PHASES: commands per controller cycle. LEVELS: a DDR3 PHY whose read delays must be set.
+// PHASES: commands per controller cycle. levels.hpp stands before this text.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -60,9 +60,7 @@ struct DramModel {
         banks.assign(size_t(1) << n.bank_bits, Bank{});
         size = (uint64_t(n.data_bytes) << n.bank_bits << n.row_bits) << n.column_bits;
         contents = static_cast<uint8_t*>(std::calloc(size, 1));
-#if defined(LEVELS)
-        delay.assign(n.data_bytes, 0), slip.assign(n.data_bytes, 0), seen.assign(n.data_bytes, 0);
-#endif
+        levels.set(n.data_bytes);
     }
 
     void fail(const std::string& what) {
@@ -223,26 +221,7 @@ struct DramModel {
             fail("tREFI: refreshes are late by more than " + std::to_string(late_refreshes));
     }
 
-#if defined(LEVELS)
-    std::vector<uint8_t> delay, slip, seen;
-
-    // Group g reads right with slip (g + 1) % 4 and delays 2 + g to 6; nothing else.
-    bool levelled(uint32_t group) const {
-        return slip[group] == (group + 1) % 4 && delay[group] >= 2 + group && delay[group] <= 6;
-    }
-
-    template <typename Top>
-    void level(const Top& top) {
-        for (uint32_t g = 0; g < n.data_bytes; ++g) {
-            if (top.level_burst_clear) seen[g] = 0;
-            if (!(top.level_select >> g & 1)) continue;
-            if (top.level_delay_reset) delay[g] = 0;
-            else if (top.level_delay_step) delay[g] = (delay[g] + 1) % 8;
-            if (top.level_slip_reset) slip[g] = 0;
-            else if (top.level_slip_step) slip[g] = (slip[g] + 1) % 4;
-        }
-    }
-#endif
+    ReadLevels levels;
 
     template <typename Top>
     void before_edge(const Top& top, uint64_t now_cycle) {
@@ -280,9 +259,7 @@ struct DramModel {
             }
             going.pop_front();
         }
-#if defined(LEVELS)
-        level(top);
-#endif
+        levels.before_edge(top);
     }
 
     // What the controller sees in the next cycle, which is `next`.
@@ -292,13 +269,7 @@ struct DramModel {
         const bool due = !coming.empty() && coming.front().cycle == next;
         if (due) {
             auto& bytes = coming.front().bytes;
-#if defined(LEVELS)
-            for (uint32_t g = 0; g < n.data_bytes; ++g) {
-                seen[g] |= levelled(g);
-                for (uint32_t k = g; !levelled(g) && k < bytes.size(); k += n.data_bytes)
-                    bytes[k] ^= uint8_t(0x11 << delay[g] % 4);
-            }
-#endif
+            levels.read(bytes);
             std::memcpy(&top.dfi_p0_rddata, bytes.data(), half);
 #if PHASES > 1
             std::memcpy(&top.dfi_p1_rddata, bytes.data() + half, half);
@@ -309,10 +280,7 @@ struct DramModel {
 #if PHASES > 1
         top.dfi_p1_rddata_valid = due;
 #endif
-#if defined(LEVELS)
-        top.level_burst_seen = 0;
-        for (uint32_t g = 0; g < n.data_bytes; ++g) top.level_burst_seen |= seen[g] << g;
-#endif
+        levels.after_edge(top);
     }
 };
 

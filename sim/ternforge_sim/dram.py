@@ -16,14 +16,15 @@ from ternforge.process import ToolError
 from ternforge.verilog import generate
 from ternforge.withdram import dram_accelerator
 
-from .runner import HARNESS, Step, VerilatedCore, generator_key
+from .runner import HARNESS, MemoryModel, Step, VerilatedCore, generator_key
 from .verilator import build_library
 
-__all__ = ["DramCore", "DramCounts", "DramNumbers", "DramMemoryModel", "build_dram_simulator",
+__all__ = ["DramCore", "DramCounts", "DramMemoryModel", "DramNumbers", "build_dram_simulator",
            "dram_defines"]
 
 FOLDER = Path(__file__).parent
-CHIP, CALLS = FOLDER / "dram.hpp", FOLDER / "dram_calls.cpp"
+CHIP = [FOLDER / "levels.hpp", FOLDER / "dram.hpp"]
+CALLS = FOLDER / "dram_calls.cpp"
 
 #: What LiteDRAM has no numbers for, in clocks. Mode registers: tMOD of JESD79-3F, and the two that
 #: SDR chips ask for; a long calibration takes 512 clocks, which the model knows.
@@ -96,7 +97,7 @@ def build_dram_simulator(config: CoreConfig, dram: DramConfig, *,
     key = content_key("dram-accelerator", repr(config), repr(dram), controller.text,
                       generator_key())
     folder = cached("verilog", key, fill)
-    harness = "".join(part.read_text() for part in (CHIP, HARNESS, CALLS))
+    harness = "".join(part.read_text() for part in (*CHIP, HARNESS, CALLS))
     return build_library(
         [folder / "accelerator.v", folder / "litedram.v"], "accelerator", harness, trace=trace,
         cflags=("-O2", f"-DSTATE_ADDRESS_BITS={config.state_address_bits}",
@@ -146,7 +147,7 @@ class DramCore(VerilatedCore):
     """
 
     def __init__(self, library: Path, config: CoreConfig, model: DramMemoryModel):
-        super().__init__(library, config, _dram=True)
+        super().__init__(library, config)
         pointer, u64 = ctypes.c_void_p, ctypes.c_uint64
         for name, result, *arguments in (
                 ("start", ctypes.c_int, pointer, ctypes.POINTER(DramNumbers), u64),
@@ -163,6 +164,9 @@ class DramCore(VerilatedCore):
             raise ToolError(f"the memory did not become ready: its state is {state} after "
                             f"{self.cycle} cycles")
         self.start_cycles = self.cycle  #: what the initialisation took
+
+    def _configure(self, memory: MemoryModel):
+        """Nothing: the chip has its own numbers."""
 
     def _raise_error(self):
         error = self._library.ternforge_dram_error(self._core).decode()

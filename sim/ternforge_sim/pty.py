@@ -85,7 +85,7 @@ class SerialPort:
         os.close(self._theirs)
         if self.link is not None:
             with suppress(OSError):
-                if os.readlink(self.link) == self.name:
+                if str(self.link.readlink()) == self.name:
                     self.link.unlink()
 
     def _run(self) -> None:

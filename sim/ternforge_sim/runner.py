@@ -201,8 +201,7 @@ class VerilatedCore:
         images and tokens that do not fit.
     """
 
-    def __init__(self, library: Path, config: CoreConfig, memory: MemoryModel | None = None, *,
-                 _dram: bool = False):
+    def __init__(self, library: Path, config: CoreConfig, memory: MemoryModel | None = None):
         if memory is not None and config.bank_beats:
             raise ValueError("only an image memory off the chip has latency, stalls and gaps; this "
                              "core has its own")
@@ -210,11 +209,13 @@ class VerilatedCore:
         self._library = _library(library)
         self._core = self._library.ternforge_new(config.elements)
         self._beats: np.ndarray | None = None
-        if not config.bank_beats and not _dram:
-            memory = memory or MemoryModel()
-            self._library.ternforge_memory(self._core, memory.latency,
-                                           int(memory.stalls * (1 << 32)), memory.burst,
-                                           memory.gap, memory.seed)
+        if not config.bank_beats:
+            self._configure(memory or MemoryModel())
+
+    def _configure(self, memory: MemoryModel):
+        """Tell the memory off the chip how to answer."""
+        self._library.ternforge_memory(self._core, memory.latency, int(memory.stalls * (1 << 32)),
+                                       memory.burst, memory.gap, memory.seed)
 
     def close(self):
         """End the simulation; also done when the object dies."""

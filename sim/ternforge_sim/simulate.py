@@ -169,7 +169,8 @@ class _Run:
 def simulate(library: Path, core: CoreConfig, image: PacketSource,
              prompt: Sequence[int] | Sequence[Sequence[int]], count: int, *,
              temperature: float = 0.0, seed: int = 0, check: bool = True,
-             reference: Program | None = None, memory: MemoryModel | None = None,
+             reference: Program | None = None,
+             memory: MemoryModel | DramMemoryModel | None = None,
              on_token: Callable[[Progress], object] | None = None,
              wave: Wave | None = None, restore: SavedRun | None = None,
              save: Path | None = None) -> Simulation:
@@ -195,8 +196,9 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
         False only runs the hardware.
     reference : Program, optional
         Compare with this program instead of the one in the image.
-    memory : MemoryModel, optional
-        How an image memory off the chip answers.
+    memory : MemoryModel or DramMemoryModel, optional
+        How an image memory off the chip answers; for a chip behind LiteDRAM's controller,
+        ``library`` is that of :func:`.dram.build_dram_simulator`.
     on_token : callable, optional
         Called after each pass.
     wave : Wave, optional
@@ -212,11 +214,12 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
     ------
     ValueError
         For an empty prompt without a run to go on with, more prompts than the core keeps sequences,
-        an image that it cannot run, or a ``memory`` that it has not.
+        an image that it cannot run, a ``memory`` that it has not, or one that cannot be saved.
     UserError
         If ``restore`` is not of this core, image and library.
     ToolError
-        If the core never ends a token, and is not checked.
+        If the core never ends a token, and is not checked; or if a memory chip is used against its
+        rules.
     """
     prompts = [[token] if isinstance(token, int) else list(token) for token in prompt]
     several = not (prompt and isinstance(prompt[0], int))
@@ -239,6 +242,8 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
         restore.check(core, image, library, checked=check)
         prompts = [[token] for token in restore.tokens]
         temperature, memory = restore.temperature, restore.memory
+    if save is not None and isinstance(memory, DramMemoryModel):
+        raise ValueError("a run with a memory chip cannot be saved, only one with a MemoryModel")
     outline = Outline.of(image)
     models: list[Reference] = []
     for _ in prompts if check else ():
@@ -302,7 +307,8 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
             except StopIteration:
                 now = None
         run.saturations = hardware.saturations()
-        if save is not None and run.first_divergence is None:
+        if (save is not None and run.first_divergence is None
+                and not isinstance(memory, DramMemoryModel)):
             SavedRun(core=repr(core), simulator=simulator_key(library), model=image.model,
                      model_hash=image.model_hash, beats=len(image.memory()), memory=memory,
                      temperature=temperature, several=several,

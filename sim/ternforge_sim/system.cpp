@@ -97,6 +97,7 @@ void system_start(Simulation* s) {
     s->memory.after_edge(*s->top, 0);
     s->top->clk = 0;
     s->top->rst = 1;
+    s->top->eval();
     for (int k = 0; k < 4; ++k) s->tick();
     s->top->rst = 0;
     for (uint32_t k = 0; k < 12 * s->divisor; ++k) s->tick();

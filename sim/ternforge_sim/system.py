@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Callable, Sequence
 from contextlib import chdir, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +34,7 @@ PIECE = 4096
 class OutsideMemory:
     """Behaviour of an image memory off the chip."""
 
-    reads: MemoryModel = MemoryModel()  #: latency and pauses
+    reads: MemoryModel = field(default_factory=MemoryModel)  #: latency and pauses
     write_wait: int = 2  #: cycles that a write waits for
     state: int = 0  #: a :class:`~ternforge.host.protocol.MemoryState`
     ready_at: int = 0  #: cycle until which it is initialising
@@ -107,13 +107,16 @@ class SimulatedBoard(Transport):
         Of the system; needed where its image memory is off the chip.
     memory : OutsideMemory
         How that memory behaves.
+    options : sequence of (int, int)
+        Numbers and values for a memory of another kind, which ``library`` was built with.
     """
 
     name = "the simulated board"
 
     def __init__(self, library: Path, clock_hz: int = FASTEST_LINE_HZ, *,
                  folder: Path | None = None, config: CoreConfig | None = None,
-                 memory: OutsideMemory | None = None):
+                 memory: OutsideMemory | None = None,
+                 options: Sequence[tuple[int, int]] = ()):
         self.clock_hz = clock_hz
         self._library = _library(library)
         self._system = self._library.system_new(uart_divisor(clock_hz, BAUD))
@@ -121,6 +124,8 @@ class SimulatedBoard(Transport):
             self._set(0, config.lanes)
             self._set(1, config.memory_beats)
             self.set_memory(memory or OutsideMemory())
+        for number, value in options:
+            self._set(number, value)
         with chdir(folder) if folder else nullcontext():
             self._library.system_start(self._system)
 

@@ -77,7 +77,7 @@ def test_table_for_people(folder, tmp_path):
     assert f"checked: {path}" in run("--verify", path)
 
 
-ONE = "exactly one of --model, --verify, --disassemble, --assemble must be given, not "
+ONE = "exactly one of --model, --verify, --disassemble, --assemble, --header must be given, not "
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

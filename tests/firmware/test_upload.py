@@ -151,14 +151,17 @@ def test_a_memory_that_does_not_keep_a_bit_is_told(make_board):
         board.step([1])
 
 
-@pytest.mark.parametrize(("state", "said"), [
-    (MemoryState.INITIALISING, "is still initialising: try again, and check the memory's clock if "
+SAID = {
+    MemoryState.INITIALISING: ("is still initialising: try again, and check the memory's clock if "
                                "it stays so"),
-    (MemoryState.FAILED, "failed its training or its test: reset the board, and check the memory "
+    MemoryState.FAILED: ("failed its training or its test: reset the board, and check the memory "
                          "if it fails again"),
-    (MemoryState.BUS_ERROR, "answered with an error: reset the board, and check the address range "
+    MemoryState.BUS_ERROR: ("answered with an error: reset the board, and check the address range "
                             "of its image memory"),
-])
+}
+
+
+@pytest.mark.parametrize(("state", "said"), SAID.items())
 def test_a_memory_that_cannot_be_used_is_told(make_board, state, said):
     line = make_board("off chip", state=state.value)
     board = Board(line)

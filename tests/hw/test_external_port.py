@@ -107,7 +107,8 @@ def test_a_write_is_answered_once_the_memory_took_it():
     (frame(ExternalCommand.CHECK, bytes(5)), Reason.LENGTH),
     (frame(ExternalCommand.CHECK, bytes(7)), Reason.LENGTH),
     (Frame(9, 6).to_bytes(), Reason.COMMAND), (Frame(15, 6).to_bytes(), Reason.COMMAND),
-    (Frame(16, 6).to_bytes(), Reason.COMMAND), (Frame(0x88, 6, bytes(6)).to_bytes(), Reason.COMMAND),
+    (Frame(16, 6).to_bytes(), Reason.COMMAND),
+    (Frame(0x88, 6, bytes(6)).to_bytes(), Reason.COMMAND),
 ])
 def test_refusals(request_, reason):
     expected = refusal(reason) + answer(Command.STOP)

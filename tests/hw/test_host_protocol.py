@@ -12,6 +12,8 @@ from ternforge.host.crc import crc16
 from ternforge.host.port import HostPort
 from ternforge.host.protocol import (
     COUNTERS,
+    EXTERNAL_COUNTERS,
+    EXTERNAL_VERSION,
     INFO,
     NO_TOKEN,
     PEEK_BLOCK,
@@ -22,7 +24,9 @@ from ternforge.host.protocol import (
     VERSION,
     Command,
     Deframer,
+    ExternalCommand,
     Frame,
+    MemoryState,
     Reason,
     capacity,
     request_lengths,
@@ -76,6 +80,21 @@ def test_doc_lists_the_refusals():
 def test_doc_lists_the_fields():
     assert [tuple(row) for row in table("INFO reply:")] == spans(INFO)
     assert [tuple(row[:2]) for row in table("COUNTERS reply:")] == spans(COUNTERS)
+
+
+def test_doc_lists_what_version_2_adds():
+    (row,) = table("## Image memory off the chip")
+    command = ExternalCommand.CHECK
+    assert (row[0], row[1]) == (str(command.value), command.name)
+    assert list(request_lengths(command, 8)) == [int(row[2])]
+    assert list(ExternalCommand) == [command]
+    (row,) = table("COUNTERS has one byte more:")
+    assert (row[0], row[1]) == spans(EXTERNAL_COUNTERS)[-1]
+    assert [part.split()[0] for part in row[2].split(", ")] == [
+        str(state.value) for state in MemoryState]
+    text = " ".join(DOC.split())
+    assert f"Version {EXTERNAL_VERSION}." in text
+    assert f"each block of {upload.BLOCK_BYTES >> 10} KiB" in text
 
 
 def test_doc_states_the_constants():

@@ -10,7 +10,7 @@ from ternforge_sim.bench import get, put, simulate
 
 from .native_memory import NativeMemory
 
-SEGMENT, ADDRESS_BITS = 8, 8
+SEGMENT, ADDRESS_BITS = 8, 7
 #: Bytes of a beat and bits of a word: equal, half, a quarter, twice and four times as wide.
 WIDTHS = {"equal": (4, 32), "half": (4, 64), "quarter": (4, 128), "twice": (8, 32),
           "four": (16, 32)}
@@ -49,7 +49,7 @@ def test_reads_of_any_length_come_in_order(name, pauses, latency):
                           refuses=lambda: rng.randint(0, pauses[0]),
                           pause=lambda: rng.randint(0, pauses[1]))
     beats, requests, received = beats_of(words, dut), [(0, size)], []
-    for _ in range(12):
+    for _ in range(8):
         start = rng.randrange(size)
         requests.append((start, rng.randint(1, min(40, size - start))))
     requests += [(size - 1, 1), (0, 1)]
@@ -109,10 +109,10 @@ def test_stop_anywhere_and_read_again(name, slow):
     memory = NativeMemory(dut, words, latency=lambda: rng.randint(1, 20),
                           refuses=lambda: rng.choice((0, 0, 3)),
                           pause=lambda: rng.randint(0, slow))
-    beats, received, idle_for = beats_of(words, dut), [], []
+    beats, received, idle_for, late = beats_of(words, dut), [], [], []
 
     async def bench(ctx):
-        for number in range(40):
+        for number in range(24):
             start = rng.randrange(size - 1)
             count = rng.randint(1, size - start)
             await put(ctx, dut.memory.request, [{"address": start, "beats": count}])
@@ -123,6 +123,7 @@ def test_stop_anywhere_and_read_again(name, slow):
             await ctx.tick().repeat(rng.choice((1, 1, 2, 5, 60)))
             ctx.set(dut.memory.stop, 1)
             ctx.set(dut.memory.data.ready, rng.randint(0, 1))
+            asked = len(memory.reads[0] + memory.reads[1])
             while True:
                 _, _, idle, asks, taken = await ctx.tick().sample(
                     dut.memory.idle, dut.memory.request.valid, dut.memory.request.ready)
@@ -133,10 +134,12 @@ def test_stop_anywhere_and_read_again(name, slow):
             ctx.set(dut.memory.stop, 0)
             ctx.set(dut.memory.data.ready, 0)
             idle_for.append(ctx.get(dut.memory.data.valid))
+            late.append(len(memory.reads[0] + memory.reads[1]) - asked)
 
     simulate(dut, bench, processes=[memory.port0, memory.port1])
     assert [taken for taken, _ in received] == [wanted for _, wanted in received]
-    assert idle_for == [0] * 40
+    assert max(late) <= 4  # what stood already, at both ports
+    assert idle_for == [0] * 24
 
 
 @pytest.mark.parametrize("pauses", PAUSES.values(), ids=PAUSES)
@@ -152,7 +155,7 @@ def test_writes_are_seen_by_reads_that_follow(name, pauses):
     mask = (1 << dut.config.beat_bits) - 1
 
     async def bench(ctx):
-        for _ in range(20):
+        for _ in range(10):
             where = [rng.randrange(size) for _ in range(rng.randint(1, 4))]
             for address in where:
                 beats[address] = rng.getrandbits(dut.config.beat_bits) & mask
@@ -168,8 +171,9 @@ def test_writes_are_seen_by_reads_that_follow(name, pauses):
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"^NativeAdapter beats of 48 bits must be 1, 2, 4 .. times "
-                                         r"as wide or narrow as the controller's words of 32$"):
+    with pytest.raises(ValueError, match=r"^NativeAdapter beats of 48 bits must be 1, 2, 4 .. "
+                                         r"times as wide or narrow as the controller's words of "
+                                         r"32$"):
         NativeAdapter(CoreConfig(lanes=6, bank_beats=0), address_bits=20, word_bits=32,
                       segment_words=8)
     with pytest.raises(ValueError, match=r"^NativeAdapter memory_beats=16384 of 64 bits must be at "

@@ -1,5 +1,6 @@
 """OrangeCrab r0.2 with the larger of its two FPGAs: 128 MB of DDR3 hold the 370M model."""
 
+from ternforge.presets import DRAMS
 from ternforge_boards.board import Board, ExternalMemory, Pin, vector
 from ternforge_boards.boards import ulx3s_85f
 
@@ -49,8 +50,8 @@ BOARD = Board(
         *vector("ddram_gnd", "L15 L16", io="SSTL135_II", options=("SLEWRATE=FAST",)),
     ),
     resources=ulx3s_85f.BOARD.resources,
-    memory=ExternalMemory(kind="ddr3", chip="MT41K64M16", size_bytes=128 << 20, bits=16,
-                          prefix="ddram_", tied=(("ddram_vccio", 1), ("ddram_gnd", 0))),
+    memory=ExternalMemory(dram=DRAMS["ddr3-n8"], size_bytes=128 << 20, prefix="ddram_",
+                          tied=(("ddram_vccio", 1), ("ddram_gnd", 0))),
     url="https://orangecrab-fpga.github.io/orangecrab-hardware/",
     verified="not built yet; not run on hardware",
 )

@@ -1,5 +1,6 @@
 """Sipeed Tang Nano 20K: its FPGA has 8 MB of SDRAM in the same package."""
 
+from ternforge.presets import DRAMS
 from ternforge_boards.board import Board, ExternalMemory, Pin, Resources
 
 __all__ = ["BOARD"]
@@ -37,7 +38,7 @@ BOARD = Board(
     resources=Resources(lut=20736, ff=15552, block_ram=46, block_ram_bits=18432, dsp=48),
     # named as nextpnr, and the maker's tools, know the pads inside the package
     memory=ExternalMemory(
-        kind="sdr", chip="M12L64322A", size_bytes=8 << 20, bits=32, prefix="O_sdram_",
+        dram=DRAMS["gw2ar-18"], size_bytes=8 << 20, prefix="O_sdram_",
         renamed=(("a", "O_sdram_addr"), ("we_n", "O_sdram_wen_n"), ("dm", "O_sdram_dqm"),
                  ("dq", "IO_sdram_dq"))),
     url="https://wiki.sipeed.com/hardware/en/tang/tang-nano-20k/nano-20k.html",

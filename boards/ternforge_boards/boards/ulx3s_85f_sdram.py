@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ternforge.presets import DRAMS
 from ternforge_boards.board import ExternalMemory, Pin, vector
 from ternforge_boards.boards import ulx3s_85f
 
@@ -13,7 +14,7 @@ BOARD = replace(
     ulx3s_85f.BOARD,
     name="ulx3s-85f-sdram",
     title="Radiona ULX3S (ECP5-85F), weights in its SDRAM",
-    core_mhz=66.5,
+    core_mhz=66.0,
     pins=(
         *ulx3s_85f.BOARD.pins,
         Pin(port="sdram_clk", site="F19", **_PAD),
@@ -28,7 +29,6 @@ BOARD = replace(
         *vector("sdram_dq", "J16 L18 M18 N18 P18 T18 T17 U20 E19 D20 D19 C20 E18 F18 J18 J17",
                 **_PAD),
     ),
-    memory=ExternalMemory(kind="sdr", chip="MT48LC16M16", size_bytes=32 << 20, bits=16, ratio=2,
-                          prefix="sdram_"),
+    memory=ExternalMemory(dram=DRAMS["sdr-n4"], size_bytes=32 << 20, prefix="sdram_"),
     trim_carries=True,
 )

@@ -28,8 +28,8 @@ def _memory(board: Board) -> str:
     memory = board.memory
     if memory is None:
         return f"{board.resources.memory_bytes / 1024:.0f} KiB inside"
-    kind = {"sdr": "SDRAM", "ddr3": "DDR3"}[memory.kind]
-    return f"{memory.size_bytes >> 20} MB {kind}, {memory.bits} bit"
+    kind = {"sdr": "SDRAM", "ddr3": "DDR3"}[memory.dram.kind]
+    return f"{memory.size_bytes >> 20} MB {kind}, {memory.dram.data_bits} bit"
 
 
 @command(example="ternforge boards\nternforge boards --json")

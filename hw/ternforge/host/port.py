@@ -24,6 +24,7 @@ from ternforge.host.protocol import (
     info_values,
     pack,
 )
+from ternforge.host.receive import receive_requests
 from ternforge.mem.linear import beat_write, read_request
 from ternforge.mem.onchip import memory_write
 from ternforge.numerics import VECTOR_BITS
@@ -126,77 +127,11 @@ class HostPort(wiring.Component):
         m = Module()
         size, external = capacity(self.config.lanes), self._external
 
-        # Requests. Each byte of a payload shifts into `body` from the top; behind the frame,
-        # `body` shifts on until the first byte is at the bottom.
-        codes: Any = 4 if external else Command
-        command, sequence, unknown = Signal(codes), Signal(8), Signal()
-        length, long = Signal(range(size + 1)), Signal()
-        body, count = Signal(8 * size, reset_less=True), Signal(range(size + 1))
-        silence = Signal((self.timeout - 1).bit_length() + 1)
         request, release = Signal(), Signal()  # a request waits; it is not needed any longer
-        shift, consume, clear = Signal(), Signal(), Signal()
-        check = CRC16.create()
-        m.submodules.check = ResetInserter(clear)(check)
-        m.d.comb += check.valid.eq(self.i.valid & self.i.ready)
-        m.d.comb += check.data.eq(self.i.payload)
-        m.d.sync += silence.eq(Mux(self.i.valid, 0, silence + 1))
-        moves, byte = Signal(), Signal(8, reset_less=True)
-        m.d.sync += [moves.eq(shift | consume), byte.eq(self.i.payload)]
-        with m.If(shift | consume):
-            m.d.sync += count.eq(count + 1)
-        with m.If(moves):  # a cycle later: in a wide core, `body` has hundreds of bits
-            m.d.sync += body.eq(Cat(body[8:], byte))
-        with m.FSM(name="receive"):
-            with m.State("SYNC"):
-                m.d.comb += [self.i.ready.eq(1), clear.eq(1)]
-                m.d.sync += [count.eq(0), silence.eq(0), long.eq(0)]
-                with m.If(self.i.valid & (self.i.payload == SYNC)):
-                    m.next = "LENGTH"
-            with m.State("LENGTH"):
-                self._receive(m, silence[-1], "SEQUENCE")
-                m.d.sync += length.eq(self.i.payload)
-                with m.If(self.i.valid & (self.i.payload > size)):
-                    m.d.sync += long.eq(1)
-                    m.next = "REQUEST"
-            with m.State("SEQUENCE"):
-                self._receive(m, silence[-1], "COMMAND")
-                with m.If(self.i.valid):
-                    m.d.sync += sequence.eq(self.i.payload)
-            with m.State("COMMAND"):
-                self._receive(m, silence[-1], "PAYLOAD")
-                if external:
-                    m.d.sync += [command.eq(self.i.payload[:4]),
-                                 unknown.eq(self.i.payload > ExternalCommand.CHECK.value)]
-                else:
-                    m.d.sync += [command.eq(self.i.payload[:3]),
-                                 unknown.eq(self.i.payload[3:] != 0)]
-            with m.State("PAYLOAD"):
-                with m.If(count == length):
-                    m.next = "CRC_HIGH"
-                with m.Else():
-                    self._receive(m, silence[-1], "PAYLOAD")
-                    m.d.comb += shift.eq(self.i.valid)
-            with m.State("CRC_HIGH"):
-                self._receive(m, silence[-1], "CRC_LOW")
-            with m.State("CRC_LOW"):
-                self._receive(m, silence[-1], "ALIGN")
-            with m.State("ALIGN"):
-                with m.If(count == size):
-                    m.d.sync += count.eq(0)
-                    m.next = "SETTLE"
-                with m.Else():
-                    m.d.comb += shift.eq(1)
-            with m.State("SETTLE"):
-                m.next = "ADD" if external else "REQUEST"
-            if external:
-                with m.State("ADD"):  # where the beats end, and whether the memory does before
-                    m.next = "COMPARE"
-                with m.State("COMPARE"):
-                    m.next = "REQUEST"
-            with m.State("REQUEST"):
-                m.d.comb += request.eq(1)
-                with m.If(release):
-                    m.next = "SYNC"
+        came = receive_requests(m, self.i, request, release, size, self.timeout,
+                                external=external)
+        consume, body = came.consume, came.body
+        command, sequence, length, count = came.command, came.sequence, came.length, came.count
 
         fits = Signal()
         with m.Switch(command):
@@ -252,10 +187,10 @@ class HostPort(wiring.Component):
             generating.eq(code == Command.GENERATE.value),
             self.peek_address.eq(Cat(~rest[2:7], body[5:16])),
         ]
-        checking = Signal()
+        checking, beyond = Signal(), Signal(reset_less=True)
+        places, needs = Signal(), Signal()  # a request names beats; it needs the memory
         if external:
-            end, beyond = Signal(25, reset_less=True), Signal(reset_less=True)
-            places, needs = Signal(), Signal()  # a request names beats; it needs the memory
+            end = Signal(25, reset_less=True)
             m.d.comb += [
                 places.eq((command == Command.WRITE.value)
                           | (command == ExternalCommand.CHECK.value)),
@@ -293,11 +228,11 @@ class HostPort(wiring.Component):
                              tag.eq(sequence), code.eq(command), left.eq(body)]
                 with m.If(request):
                     m.next = "SYNC"
-                    with m.If(long):
+                    with m.If(came.long):
                         refuse(Reason.LENGTH)
-                    with m.Elif(~check.match_detected):
+                    with m.Elif(~came.check.match_detected):
                         refuse(Reason.CRC)
-                    with m.Elif(unknown):
+                    with m.Elif(came.unknown):
                         refuse(Reason.COMMAND)
                     with m.Elif(~fits):
                         refuse(Reason.LENGTH)
@@ -414,13 +349,6 @@ class HostPort(wiring.Component):
             releases &= ((command != Command.WRITE.value)
                          & (command != ExternalCommand.CHECK.value))
         return releases
-
-    def _receive(self, m: Module, expired: Value, then: str) -> None:
-        m.d.comb += self.i.ready.eq(1)
-        with m.If(self.i.valid):
-            m.next = then
-        with m.Elif(expired):
-            m.next = "SYNC"
 
     def _payload(self, m: Module, code: Value, rest: Value, token: Value, fresh: Value):
         """Byte ``rest`` of the payload, counted from its end, and whether it is known yet."""

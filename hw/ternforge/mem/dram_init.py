@@ -19,8 +19,6 @@ __all__ = ["DramInit", "init_control", "read_levels"]
 SLIPS, DELAYS = 4, 8
 #: Cycles after a change of the delays until reads see it, and after a read until its burst is told.
 SETTLE = 32
-#: Cycles without an answer of the controller that are too many: a refresh takes hundreds.
-PATIENCE = 1 << 16
 
 
 def init_control(address_bits: int, bank_bits: int) -> wiring.Signature:
@@ -44,7 +42,7 @@ class DramInit(wiring.Component):
     is written, read with each delay, and compared; each byte group gets the middle of the widest
     window in which its bytes are right and the PHY has seen the strobe. Then a walking one in each
     bit of a beat, and a beat of its own at each power of two of the addresses. Whatever fails, or
-    does not answer for 65536 cycles, ends in ``FAILED``, which stays until a reset.
+    does not answer for ``patience`` cycles, ends in ``FAILED``, which stays until a reset.
 
     Reads and writes pass without a cycle's delay once it is ready.
 
@@ -58,6 +56,8 @@ class DramInit(wiring.Component):
         Byte groups to level; 0 for none.
     address_bits, bank_bits : int
         Of the chip.
+    patience : int
+        Cycles without an answer of the controller that are too many; a refresh takes hundreds.
 
     Members
     -------
@@ -82,10 +82,11 @@ class DramInit(wiring.Component):
     level: Any
 
     def __init__(self, config: CoreConfig, steps: Sequence[InitStep], *, groups: int = 0,
-                 address_bits: int, bank_bits: int):
+                 address_bits: int, bank_bits: int, patience: int = 1 << 16):
         if not steps:
             raise ValueError("DramInit steps must hold at least one step")
         self.config, self.steps, self.groups = config, tuple(steps), groups
+        self.patience = patience
         writes = stream.Signature(beat_write(config.beat_bits))
         super().__init__({
             "memory": In(linear_read(config)), "write": In(writes), "memory_state": Out(2),
@@ -106,7 +107,7 @@ class DramInit(wiring.Component):
         requested, start, fill, compare = (Signal(name=name) for name in (
             "requested", "start", "fill", "compare"))
         errors = Signal(max(1, self.groups))
-        patience, late = Signal(range(PATIENCE)), Signal()
+        patience, late = Signal(range(self.patience)), Signal()
         self._pass(m, own, place, content, count, kind, requested, fill, compare)
         taken = fill & self.adapter_write.ready
         came = compare & self.adapter.data.valid
@@ -124,7 +125,7 @@ class DramInit(wiring.Component):
                 .any() for group in range(len(errors))))
             with m.If(kind == Pattern.ADDRESS):
                 m.d.sync += requested.eq(0)
-        m.d.comb += late.eq(patience == PATIENCE - 1)
+        m.d.comb += late.eq(patience == self.patience - 1)
         m.d.sync += patience.eq(Mux((fill | compare) & ~taken & ~came, patience + 1, 0))
 
         def run(name: str, flag: Signal, ended: Value, then: str):

@@ -38,13 +38,16 @@ class DramConfig:
     clock_hz: int  #: of the controller, which is that of the core
     ratio: int = 2  #: clocks of the chip in one of the controller: 1 or 2 with SDR, 2 with DDR3
     data_bits: int = 16  #: data pins; whole bytes
-    family: str = "ecp5"  #: of the FPGA, whose I/O cells the PHY takes
+    #: of the FPGA, whose I/O cells the PHY takes: ``ecp5``; or ``generic``, SDR alone, to simulate
+    family: str = "ecp5"
 
     def __post_init__(self):
         if self.kind not in ("sdr", "ddr3"):
             raise ValueError(f"DramConfig.kind must be 'sdr' or 'ddr3', not {self.kind!r}")
-        if self.family != "ecp5":
-            raise ValueError(f"DramConfig.family must be 'ecp5', not {self.family!r}")
+        families = ("ecp5", "generic") if self.kind == "sdr" else ("ecp5",)
+        if self.family not in families:
+            raise ValueError(f"DramConfig.family must be {' or '.join(map(repr, families))}, not "
+                             f"{self.family!r}")
         for name in ("clock_hz", "data_bits"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value <= 0:

@@ -11,7 +11,7 @@ from litedram.init import get_sdram_phy_init_sequence
 from litedram.phy import dfi
 from litedram.phy.ecp5ddrphy import ECP5DDRPHY
 from litedram.phy.gensdrphy import GENSDRPHY, HalfRateGENSDRPHY
-from litex.build.lattice.common import lattice_ecp5_trellis_special_overrides
+from litex.build.lattice.common import lattice_ecp5_special_overrides
 from litex.gen.fhdl.verilog import convert
 from migen import ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
 from migen.genlib.resetsync import AsyncResetSynchronizer
@@ -21,6 +21,8 @@ from .litedram import CAS, RAS, WE, DramConfig
 
 __all__ = ["build"]
 
+#: I/O cells of a family; without them LiteX writes registers and tristates.
+OVERRIDES = {"ecp5": lattice_ecp5_special_overrides, "generic": {}}
 #: Refreshes in a row: rows open again once for all of them. A chip lets eight be late; see
 #: ``docs/memory.md`` for what others cost.
 POSTPONING = 4
@@ -101,8 +103,12 @@ def _make_phy(config: DramConfig, pads: Any) -> Any:
     if config.kind == "ddr3":
         return ECP5DDRPHY(pads, sys_clk_freq=config.clock_hz)
     cas = 2 if config.clock_hz * config.ratio <= 100e6 else 3
-    kind = GENSDRPHY if config.ratio == 1 else HalfRateGENSDRPHY
-    return kind(pads, config.clock_hz, cas)
+    if config.ratio == 1:
+        return GENSDRPHY(pads, config.clock_hz, cas)
+    phy = HalfRateGENSDRPHY(pads, config.clock_hz, cas)
+    # Its two words fill one cycle if the command's phase and the CAS latency have an even sum.
+    phy.settings.rdphase = cas % 2
+    return phy
 
 
 class _Top(Module):
@@ -269,9 +275,12 @@ def build(config: DramConfig, with_phy: bool) -> tuple[str, dict]:
     top = _Top(config, chip, with_phy)
     settings, geometry, timing = top.settings, chip.geom_settings, chip.timing_settings
     ports = [("input", top.inputs), ("output", top.outputs), ("inout", top.pins)]
-    converted = convert(top, {signal for _, signals in ports for signal in signals},
-                        name="litedram",
-                        special_overrides=lattice_ecp5_trellis_special_overrides)
+    fragment = top.get_fragment()
+    for special in fragment.specials:  # else each gets a clock of its own, numbered in no order
+        if isinstance(getattr(special, "clk", None), ClockSignal):
+            special.clk = fragment.clock_domains[special.clk.cd].clk
+    converted = convert(fragment, {signal for _, signals in ports for signal in signals},
+                        name="litedram", special_overrides=OVERRIDES[config.family])
     # LiteX's header names the Git revision of the folder that it runs in, the end says when.
     text = converted.main_source.partition("`timescale 1ns / 1ps\n")[2].lstrip()
     text = HEADER + text[:text.rindex("endmodule")] + "endmodule\n"

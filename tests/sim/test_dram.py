@@ -1,0 +1,104 @@
+"""Whole tokens out of SDRAM and DDR3 behind LiteDRAM's controller, and through the serial line."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from ternforge.config import CoreConfig
+from ternforge.mem.litedram import DramConfig
+from ternforge.process import ToolError
+from ternforge_firmware.host import Board
+from ternforge_firmware.lower import lower
+from ternforge_model.integer import IntegerModel
+from ternforge_model.toy import random_program
+from ternforge_sim import dram as dram_module
+from ternforge_sim.dram import DramCore, DramMemoryModel, DramNumbers, build_dram_simulator
+from ternforge_sim.dram_system import DramBoard, build_dram_system
+from ternforge_sim.simulate import simulate
+
+SIZE: Any = {"memory_beats": 8192, "bank_beats": 0, "vector_depth": 512, "state_depth": 256,
+             "max_rows": 32, "max_fan_in": 160, "tile_registers": 2, "elements": 2}
+#: A beat is a word of the SDR controller, and half of one of the DDR3 controller.
+CORES = {"sdr": CoreConfig(lanes=4, **SIZE), "ddr3": CoreConfig(lanes=8, **SIZE)}
+DRAMS = {"sdr": DramConfig(kind="sdr", chip="MT48LC16M16", clock_hz=66_000_000),
+         "ddr3": DramConfig(kind="ddr3", chip="MT41K64M16", clock_hz=75_000_000)}
+PROMPT = [3, 15, 0]
+
+pytestmark = pytest.mark.xdist_group("dram-simulator")
+
+
+@cache
+def program():
+    return random_program(21, d=44, layers=2, m=100, vocab=50, inner_norms=True)
+
+
+@pytest.fixture(scope="module", params=DRAMS)
+def kind(request):
+    return request.param
+
+
+@cache
+def library(kind: str):
+    return build_dram_simulator(CORES[kind], DRAMS[kind])
+
+
+def test_tokens_equal_integer_model(kind):
+    image = lower(program(), CORES[kind])
+    run = simulate(library(kind), CORES[kind], image, PROMPT, 3,
+                   memory=DramMemoryModel(dram=DRAMS[kind]))
+    assert run.first_divergence is None, str(run.first_divergence)
+    assert run.checked_tokens == run.fed_tokens == 5
+    fed = [*PROMPT, *run.tokens[:-1]]
+    assert run.saturations == dict(IntegerModel(program()).forward(fed).saturations)
+
+
+def test_the_chip_is_refreshed_and_read_once(kind):
+    core, dram = CORES[kind], DRAMS[kind]
+    image, model = lower(program(), core), DramMemoryModel(dram=dram)
+    hardware = DramCore(library(kind), core, model)
+    hardware.load(image.memory())
+    before, began = hardware.counts(), hardware.cycle
+    for token in range(20):
+        hardware.step(token)
+    after, clocks = hardware.counts(), (hardware.cycle - began) * dram.ratio
+    hardware.close()
+    controller = model.controller
+    due = clocks / controller.chip["tREFI"]
+    late = controller.refresh_postponing
+    assert due - late <= after.refreshes - before.refreshes <= due * 1.01 + late
+    assert after.writes == before.writes
+    ratio = dram.word_bits // core.beat_bits
+    beats = 2 * core.header_beats + len(image.program_beats)
+    words = 20 * beats / ratio
+    assert words <= after.reads - before.reads <= words + 20 * 150
+
+
+def test_a_chip_that_is_slower_than_the_controller_believes_is_told(kind, monkeypatch):
+    numbers = DramNumbers.of(DramMemoryModel(dram=DRAMS[kind]).controller)
+    numbers.tRCD += 2
+    monkeypatch.setattr(dram_module.DramNumbers, "of", lambda dram: numbers)
+    with pytest.raises(ToolError, match=(
+            rf"^the memory chip was used against its rules: tRCD: \w+ after ACTIVATE came \d+ "
+            rf"clocks later, and the chip needs {numbers.tRCD} \(controller cycle \d+\)$")):
+        DramCore(library(kind), CORES[kind], DramMemoryModel(dram=DRAMS[kind]))
+
+
+@pytest.mark.slow
+def test_serial_line_writes_and_reads_the_chip(kind):
+    """All bytes of image, tokens and sums go through the system's pins."""
+    core, dram = CORES[kind], DRAMS[kind]
+    image = lower(program(), core)
+    expected = simulate(library(kind), core, image, PROMPT, 6,
+                        memory=DramMemoryModel(dram=dram)).tokens
+    found = []
+    for ready in (None, image.memory()):  # uploaded, and in the chip from the start
+        line = DramBoard(build_dram_system(core, dram), dram, image=ready)
+        line.run(120_000)
+        board = Board(line)
+        if ready is None:
+            board.load(image)
+        board.reset()
+        found.append([board.step(PROMPT), *board.generate(5)])
+        line.close()
+    assert found == [expected, expected]
