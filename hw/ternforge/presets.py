@@ -96,3 +96,8 @@ def core_preset(name: str) -> CoreConfig:
     if key not in PRESETS:
         raise unknown("board", name, [*BOARDS, *PRESETS])
     return PRESETS[key]
+
+
+def dram_preset(name: str) -> DramConfig | None:
+    """The memory chip of a preset, or of a board, by name; None if it is not modelled."""
+    return DRAMS.get(BOARDS.get(name, name))

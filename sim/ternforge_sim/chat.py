@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from ternforge.cli import command
 from ternforge.errors import UserError
 from ternforge.output import print_json
-from ternforge.presets import core_preset
+from ternforge.presets import core_preset, dram_preset
 from ternforge_firmware.host import Board
 from ternforge_firmware.image import Image
 from ternforge_firmware.text import image_tokenizer
@@ -215,7 +215,8 @@ def chat(
     temperature: Temperature = 0.0, seed: Seed = 0,
     upload: Annotated[bool | None, typer.Option(
         "--upload/--no-upload", help="Whether to write the image into the board's memory; where "
-                                     "the bitstream holds one, only if told.")] = None,
+                                     "the bitstream holds one, only if told. A simulated SDRAM "
+                                     "holds it without.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Talk to a model on a board over its serial port, or on the simulation of that board.
@@ -241,7 +242,8 @@ def chat(
         if simulate:
             with console.status("simulator") as status:
                 simulated = stack.enter_context(simulated_port(
-                    core, packed, link=link, progress=lambda step: status.update(f"{step} ...")))
+                    core, packed, link=link, dram=dram_preset(board), filled=upload is False,
+                    progress=lambda step: status.update(f"{step} ...")))
             name = simulated.name
             console.print(f"simulated {board} on {link or name}", style="dim", highlight=False)
             if serve:
