@@ -1,5 +1,6 @@
 """Driver of a board: the requests of the host port as calls."""
 
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -130,6 +131,17 @@ class Board(Link):
         else:
             beats = [bytes(beat) for beat in memory]
         return upload(self, beats, progress, resume=resume, block_bytes=block_bytes)
+
+    def await_memory(self, patience: float = 5.0) -> MemoryState:
+        """Ask until an image memory off the chip is set up and tested; what it says then.
+
+        Without an answer in ``patience`` seconds it is still initialising.
+        """
+        until = time.monotonic() + patience
+        while ((state := self.counters().memory) is MemoryState.INITIALISING
+               and time.monotonic() < until):
+            time.sleep(0.01)
+        return state
 
     def reset(self) -> None:
         """Make the next step the first of a sequence: the recurrent state counts as zero."""

@@ -254,6 +254,7 @@ def chat(
         driver = stack.enter_context(Board.open(
             name, timeout=SIMULATED_TIMEOUT if simulate else 1.0))
         packed.check_core(driver.core)
+        driver.await_memory(SIMULATED_TIMEOUT if simulate else 5.0)
         talk = Conversation(driver, packed, temperature=temperature, seed=seed)
         written = 0
         if upload or (upload is None and not (starts_filled(core) and _has_image(driver))):
