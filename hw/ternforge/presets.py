@@ -7,7 +7,7 @@ from ternforge.config import CoreConfig
 from ternforge.errors import unknown
 from ternforge.mem.litedram import DramConfig
 
-__all__ = ["BOARDS", "DRAMS", "MODELS", "PRESETS", "core_preset", "fitting_boards"]
+__all__ = ["BOARDS", "DRAMS", "MODELS", "PRESETS", "core_preset", "dram_preset", "fitting_boards"]
 
 #: Core configurations by name.
 PRESETS = {
@@ -89,3 +89,8 @@ def core_preset(name: str) -> CoreConfig:
     if key not in PRESETS:
         raise unknown("board", name, [*BOARDS, *PRESETS])
     return PRESETS[key]
+
+
+def dram_preset(name: str) -> DramConfig | None:
+    """The memory that goes with the core of a preset, or of a board; None for another kind."""
+    return DRAMS.get(BOARDS.get(name, name))

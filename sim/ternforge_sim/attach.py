@@ -6,8 +6,10 @@ from pathlib import Path
 
 from ternforge.config import CoreConfig
 from ternforge.errors import UserError
+from ternforge.mem.litedram import DramConfig
 from ternforge_firmware.image import Image
 
+from .dram_system import DramBoard, build_dram_system
 from .pty import SerialPort
 from .system import SimulatedBoard, build_system, system_verilog
 
@@ -23,11 +25,21 @@ def starts_filled(core: CoreConfig) -> bool:
 
 
 def simulated_board(core: CoreConfig, image: Image | None = None,
-                    progress: Callable[[str], object] | None = None) -> SimulatedBoard:
-    """The Verilated system of a core; ``image`` stands in its memory if the bitstream holds it."""
+                    progress: Callable[[str], object] | None = None,
+                    dram: DramConfig | None = None) -> SimulatedBoard:
+    """The Verilated system of a core; ``image`` stands in its memory if the bitstream holds it.
+
+    With ``dram`` its memory is such a chip behind LiteDRAM's controller, in which ``image`` stands
+    as after an upload.
+    """
     if core.cores > 1 or core.streams > 1:
         raise UserError("--board must be one with a single core and stream, as a system has, not "
                         f"with {core.cores} and {core.streams}")
+    if dram is not None:
+        if image is not None:
+            image.check_core(core)
+        return DramBoard(build_dram_system(core, dram, progress=progress), dram,
+                         image=None if image is None else image.memory())
     beats = []
     if image is not None and starts_filled(core):
         image.check_core(core)
@@ -38,9 +50,10 @@ def simulated_board(core: CoreConfig, image: Image | None = None,
 
 @contextmanager
 def simulated_port(core: CoreConfig, image: Image | None = None, *, link: Path | None = None,
-                   progress: Callable[[str], object] | None = None) -> Iterator[SerialPort]:
+                   progress: Callable[[str], object] | None = None,
+                   dram: DramConfig | None = None) -> Iterator[SerialPort]:
     """Like :func:`simulated_board`, behind a pseudo-terminal."""
-    board = simulated_board(core, image, progress)
+    board = simulated_board(core, image, progress, dram)
     try:
         port = SerialPort(board, link)
     except BaseException:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from ternforge.cli import command
 from ternforge.errors import UserError
 from ternforge.output import print_json
-from ternforge.presets import core_preset
+from ternforge.presets import core_preset, dram_preset
 from ternforge_firmware.host import Board
 from ternforge_firmware.image import Image
 from ternforge_firmware.text import image_tokenizer
@@ -230,7 +230,7 @@ def chat(
         raise UserError("--serve and --link must come with --simulate")
     if as_json and prompt is None and not serve:
         raise UserError("--json must come with --prompt")
-    core = core_preset(board)
+    core, dram = core_preset(board), dram_preset(board)
     console = Console(stderr=True, quiet=as_json)
     packed = None
     if not serve or model is not None or image is not None:
@@ -241,7 +241,8 @@ def chat(
         if simulate:
             with console.status("simulator") as status:
                 simulated = stack.enter_context(simulated_port(
-                    core, packed, link=link, progress=lambda step: status.update(f"{step} ...")))
+                    core, None if dram and upload else packed, link=link, dram=dram,
+                    progress=lambda step: status.update(f"{step} ...")))
             name = simulated.name
             console.print(f"simulated {board} on {link or name}", style="dim", highlight=False)
             if serve:
@@ -254,7 +255,8 @@ def chat(
         packed.check_core(driver.core)
         talk = Conversation(driver, packed, temperature=temperature, seed=seed)
         written = 0
-        if upload or (upload is None and not (starts_filled(core) and _has_image(driver))):
+        filled = starts_filled(core) or (simulate and dram is not None)
+        if upload or (upload is None and not (filled and _has_image(driver))):
             written = _upload(driver, packed, console)
         session = _Session(driver, talk, tokenizer, simulated, Console())
         if prompt is None:

@@ -1,10 +1,12 @@
 """Whole tokens out of SDRAM and DDR3 behind LiteDRAM's controller, and through the serial line."""
 
+import json
 from functools import cache
 from typing import Any
 
 import pytest
 
+from ternforge import presets
 from ternforge.config import CoreConfig
 from ternforge.mem.litedram import DramConfig
 from ternforge.process import ToolError
@@ -94,7 +96,6 @@ def test_serial_line_writes_and_reads_the_chip(kind):
     found = []
     for ready in (None, image.memory()):  # uploaded, and in the chip from the start
         line = DramBoard(build_dram_system(core, dram), dram, image=ready)
-        line.run(120_000)
         board = Board(line)
         if ready is None:
             board.load(image)
@@ -102,3 +103,23 @@ def test_serial_line_writes_and_reads_the_chip(kind):
         found.append([board.step(PROMPT), *board.generate(5)])
         line.close()
     assert found == [expected, expected]
+
+
+@pytest.mark.slow
+def test_chat_with_a_simulated_chip(invoke, toy_model, monkeypatch):
+    """The image stands in the chip, or travels over the serial line; the text is the same."""
+    small: Any = {"vector_depth": 64, "state_depth": 32, "max_rows": 32, "max_fan_in": 32}
+    monkeypatch.setitem(presets.PRESETS, "sdr-n4", CoreConfig(
+        lanes=4, elements=2, memory_beats=2048, bank_beats=0, **small))
+    said = []
+    for option in ("--upload", "--no-upload"):
+        code, out, err = invoke("chat", "--simulate", "--board", "sdr-n4", "--model", toy_model,
+                                "--prompt", "abc", "--tokens", 8, "--temperature", 0, option,
+                                "--json")
+        assert (code, err) == (0, "")
+        said.append(json.loads(out))
+    code, out, _ = invoke("generate", toy_model, "--prompt", "abc", "--tokens", 8,
+                          "--temperature", 0, "--json")
+    assert [one["tokens"] for one in said] == [json.loads(out)["tokens"]] * 2
+    assert said[0]["uploaded_beats"] > 0
+    assert said[1]["uploaded_beats"] == 0
