@@ -25,12 +25,12 @@ def starts_filled(core: CoreConfig) -> bool:
 
 
 def simulated_board(core: CoreConfig, image: Image | None = None,
-                    progress: Callable[[str], object] | None = None, *,
-                    dram: DramConfig | None = None, filled: bool = False) -> SimulatedBoard:
+                    progress: Callable[[str], object] | None = None,
+                    dram: DramConfig | None = None) -> SimulatedBoard:
     """The Verilated system of a core; ``image`` stands in its memory if the bitstream holds it.
 
-    With ``dram`` the image memory is such a chip behind LiteDRAM's controller; it holds the image
-    once it is ready if ``filled``, as after an upload.
+    With ``dram`` its memory is such a chip behind LiteDRAM's controller, in which ``image`` stands
+    as after an upload.
     """
     if core.cores > 1 or core.streams > 1:
         raise UserError("--board must be one with a single core and stream, as a system has, not "
@@ -39,7 +39,7 @@ def simulated_board(core: CoreConfig, image: Image | None = None,
         if image is not None:
             image.check_core(core)
         return DramBoard(build_dram_system(core, dram, progress=progress), dram,
-                         image=image.memory() if filled and image is not None else None)
+                         image=None if image is None else image.memory())
     beats = []
     if image is not None and starts_filled(core):
         image.check_core(core)
@@ -51,9 +51,9 @@ def simulated_board(core: CoreConfig, image: Image | None = None,
 @contextmanager
 def simulated_port(core: CoreConfig, image: Image | None = None, *, link: Path | None = None,
                    progress: Callable[[str], object] | None = None,
-                   dram: DramConfig | None = None, filled: bool = False) -> Iterator[SerialPort]:
+                   dram: DramConfig | None = None) -> Iterator[SerialPort]:
     """Like :func:`simulated_board`, behind a pseudo-terminal."""
-    board = simulated_board(core, image, progress, dram=dram, filled=filled)
+    board = simulated_board(core, image, progress, dram)
     try:
         port = SerialPort(board, link)
     except BaseException:

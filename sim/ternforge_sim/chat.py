@@ -215,8 +215,8 @@ def chat(
     temperature: Temperature = 0.0, seed: Seed = 0,
     upload: Annotated[bool | None, typer.Option(
         "--upload/--no-upload", help="Whether to write the image into the board's memory; where "
-                                     "the bitstream holds one, only if told. A simulated SDRAM "
-                                     "holds it without.")] = None,
+                                     "the bitstream holds one, and in a simulated "
+                                     "memory chip, only if told.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Talk to a model on a board over its serial port, or on the simulation of that board.
@@ -231,7 +231,7 @@ def chat(
         raise UserError("--serve and --link must come with --simulate")
     if as_json and prompt is None and not serve:
         raise UserError("--json must come with --prompt")
-    core = core_preset(board)
+    core, dram = core_preset(board), dram_preset(board)
     console = Console(stderr=True, quiet=as_json)
     packed = None
     if not serve or model is not None or image is not None:
@@ -242,7 +242,7 @@ def chat(
         if simulate:
             with console.status("simulator") as status:
                 simulated = stack.enter_context(simulated_port(
-                    core, packed, link=link, dram=dram_preset(board), filled=upload is False,
+                    core, None if dram and upload else packed, link=link, dram=dram,
                     progress=lambda step: status.update(f"{step} ...")))
             name = simulated.name
             console.print(f"simulated {board} on {link or name}", style="dim", highlight=False)
@@ -257,7 +257,8 @@ def chat(
         driver.await_memory(SIMULATED_TIMEOUT if simulate else 5.0)
         talk = Conversation(driver, packed, temperature=temperature, seed=seed)
         written = 0
-        if upload or (upload is None and not (starts_filled(core) and _has_image(driver))):
+        filled = starts_filled(core) or (simulate and dram is not None)
+        if upload or (upload is None and not (filled and _has_image(driver))):
             written = _upload(driver, packed, console)
         session = _Session(driver, talk, tokenizer, simulated, Console())
         if prompt is None:

@@ -24,6 +24,9 @@ MEMORY = HARNESS.with_name("dram_system.hpp")
 #: Options of ``dram_system.hpp`` behind the numbers of the chip.
 START, IMAGE, IMAGE_BYTES = 100, 101, 102
 
+#: Cycles that levelling and test take at most, with beats of up to 32 bytes.
+AFTER_STEPS = 40_000
+
 
 def build_dram_system(config: CoreConfig, dram: DramConfig, clock_hz: int = FASTEST_LINE_HZ, *,
                       progress: Callable[[str], object] | None = None) -> Path:
@@ -77,9 +80,12 @@ class DramBoard(SimulatedBoard):
 
     def __init__(self, library: Path, dram: DramConfig, clock_hz: int = FASTEST_LINE_HZ, *,
                  image: np.ndarray | None = None):
-        numbers = DramNumbers.of(generate_litedram(dram, phy=False))
+        controller = generate_litedram(dram, phy=False)
+        numbers = DramNumbers.of(controller)
         options = [(k, getattr(numbers, name)) for k, (name, *_) in enumerate(numbers._fields_)]
         self._image = None if image is None else np.ascontiguousarray(image)
         if self._image is not None:
             options += [(IMAGE, self._image.ctypes.data), (IMAGE_BYTES, self._image.nbytes)]
         super().__init__(library, clock_hz, options=[*options, (START, 1)])
+        # A host would need longer than this to open the port.
+        self.run(sum(step.wait for step in controller.init) + AFTER_STEPS)

@@ -1,18 +1,24 @@
 """Whole tokens out of SDRAM and DDR3 behind LiteDRAM's controller, and through the serial line."""
 
+import json
 from functools import cache
 from typing import Any
 
 import pytest
 
+from ternforge import presets
+from ternforge.cli import run_function
 from ternforge.config import CoreConfig
 from ternforge.mem.litedram import DramConfig
 from ternforge.process import ToolError
 from ternforge_firmware.host import Board
 from ternforge_firmware.lower import lower
+from ternforge_model.catalog import open_model
 from ternforge_model.integer import IntegerModel
+from ternforge_model.sampling import generate
 from ternforge_model.toy import random_program
 from ternforge_sim import dram as dram_module
+from ternforge_sim.chat import chat
 from ternforge_sim.dram import DramCore, DramMemoryModel, DramNumbers, build_dram_simulator
 from ternforge_sim.dram_system import DramBoard, build_dram_system
 from ternforge_sim.simulate import simulate
@@ -94,7 +100,6 @@ def test_serial_line_writes_and_reads_the_chip(kind):
     found = []
     for ready in (None, image.memory()):  # uploaded, and in the chip from the start
         line = DramBoard(build_dram_system(core, dram), dram, image=ready)
-        line.run(120_000)
         board = Board(line)
         if ready is None:
             board.load(image)
@@ -102,3 +107,22 @@ def test_serial_line_writes_and_reads_the_chip(kind):
         found.append([board.step(PROMPT), *board.generate(5)])
         line.close()
     assert found == [expected, expected]
+
+
+@pytest.mark.slow
+def test_chat_with_a_simulated_chip(capsys, toy_model, monkeypatch):
+    """The image travels over the serial line, or stands in the chip; the tokens are the same."""
+    monkeypatch.setitem(presets.PRESETS, "sdr-n4", CoreConfig(
+        lanes=4, elements=2, memory_beats=2048, bank_beats=0, vector_depth=256, state_depth=64,
+        max_rows=64, max_fan_in=64))
+    model, said = open_model(str(toy_model)), []
+    for option in ("--upload", "--no-upload"):
+        code = run_function(chat, "chat", [
+            "--simulate", "--board", "sdr-n4", "--model", str(toy_model), "--prompt", "abc",
+            "--tokens", "8", option, "--json"])
+        assert code == 0
+        said.append(json.loads(capsys.readouterr().out))
+    expected = generate(model.program, model.tokenizer.encode("abc"), 8)
+    assert [one["tokens"] for one in said] == [expected, expected]
+    assert said[0]["uploaded_beats"] > 0
+    assert said[1]["uploaded_beats"] == 0
