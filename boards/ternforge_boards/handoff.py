@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ternforge.config import CoreConfig
 from ternforge.host.uart import uart_divisor
 from ternforge.lanes import cell_models, resolve_lane
+from ternforge.mem.litedram import DramConfig
 from ternforge.mem.onchip import banks_of
 from ternforge.output import atomic_folder, write_text
 from ternforge.presets import core_preset
@@ -23,6 +25,7 @@ from ternforge_boards.pll import pll_settings
 from ternforge_boards.top import board_top
 from ternforge_firmware.image import Image
 from ternforge_firmware.lower import raise_
+from ternforge_model.program import Program
 
 __all__ = ["TOP", "Design", "make_design", "write_build_sources", "write_handoff"]
 
@@ -42,7 +45,8 @@ class Design:
     image: Image
     verilog: VerilogDesign
     board_top: str  #: Verilog of the board-level top
-    controller: str = ""  #: Verilog of the controller of a memory beside the FPGA
+    dram: DramConfig | None = None  #: the memory beside the FPGA, at this clock
+    controller: str = ""  #: Verilog of its controller
 
 
 def _beats(image: Image) -> list[int]:
@@ -76,7 +80,7 @@ def make_design(board: Board, image: Image, core_mhz: float | None = None) -> De
         system = DramSystem(core, clock_hz, dram)
         verilog = generate(system, TOP, family=board.family, extra_ports=system.extra_ports)
         return Design(board=board, core=core, core_mhz=clock, image=image, verilog=verilog,
-                      controller=dram.text,
+                      dram=dram.config, controller=dram.text,
                       board_top=board_top(board, clock, name=TOP, ports=verilog.ports))
     initial = [] if core.single_port_beats else _beats(image)
     verilog = generate(System(core, round(clock * 1e6), initial), TOP, family=board.family)
@@ -105,53 +109,71 @@ def _bank_files(design: Design) -> dict[str, str]:
             if (held := beats[bank.start:bank.start + bank.depth])}
 
 
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(loader=jinja2.PackageLoader("ternforge_boards"),
+                              undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
+                              trim_blocks=True)
+
+
+def _values(design: Design, program: Program) -> dict[str, Any]:
+    """What every template may name."""
+    image, core = design.image, design.core
+    return {
+        "name": TOP, "version": version("ternforge"), "board": design.board, "core": core,
+        "model": image.model, "hash": image.model_hash, "vocab": program.vocab_size,
+        "weights": program.ternary_weights, "initialised": not core.single_port_beats,
+        "dram": design.dram,
+    }
+
+
+def _write_testbench(design: Design, program: Program, folder: Path) -> None:
+    """A host on the serial line, with what it says and must hear."""
+    image, core = design.image, design.core
+    rng = np.random.default_rng(1)
+    tokens = rng.integers(0, program.vocab_size, GOLDEN_STEPS).tolist()
+    golden = to_mem(exchanges(core, image, program, tokens))
+    banks = _bank_files(design)
+    divisor = uart_divisor(round(design.core_mhz * 1e6), BAUD)
+    cells = cell_models(core)
+    values = {
+        **_values(design, program), "steps": GOLDEN_STEPS, "count": golden.count("\n"),
+        "divisor": divisor,
+        # four times what the stream of the weights takes, and the pause between two bytes
+        "limit": 4 * len(image.memory()) // divisor + 10000,
+        "banks": {name: text.count("\n") for name, text in banks.items()}, "cells": bool(cells),
+    }
+    environment = _environment()
+    write_text(folder / "Makefile", environment.get_template("Makefile.j2").render(values))
+    bench = folder / "testbench"
+    bench.mkdir()
+    write_text(bench / "testbench.v", environment.get_template("testbench.v.j2").render(values))
+    write_text(bench / "golden.mem", golden)
+    if cells:
+        write_text(bench / "cells.v", cells)
+    for name, text in banks.items():
+        write_text(bench / f"{name}.mem", text)
+
+
 def write_handoff(design: Design, out: Path) -> list[str]:
     """Write the folder, whole or not at all; the same bytes on every run. Returns its files.
 
     It holds the Verilog, memory contents, the packet image, port table, instantiation template,
     board-level top, constraints, and a self-checking testbench of that Verilog with golden vectors.
+    Of a memory beside the FPGA there is LiteDRAM's controller, and no testbench: it would need a
+    model of the chip.
     """
-    image, core = design.image, design.core
-    program = raise_(image)
-    rng = np.random.default_rng(1)
-    tokens = rng.integers(0, program.vocab_size, GOLDEN_STEPS).tolist()
-    session = exchanges(core, image, program, tokens)
-    golden = to_mem(session)
-    banks = _bank_files(design)
-    divisor = uart_divisor(round(design.core_mhz * 1e6), BAUD)
-    values = {
-        "name": TOP, "version": version("ternforge"),
-        "board": design.board, "core": core, "model": image.model, "hash": image.model_hash,
-        "vocab": program.vocab_size, "weights": program.ternary_weights, "steps": GOLDEN_STEPS,
-        "count": golden.count("\n"), "divisor": divisor,
-        "initialised": not core.single_port_beats,
-        # four times what the stream of the weights takes, and the pause between two bytes
-        "limit": 4 * len(image.memory()) // divisor + 10000,
-        "banks": {name: text.count("\n") for name, text in banks.items()},
-        "cells": bool(cells := cell_models(core)),
-    }
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("ternforge_boards"),
-                                     undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
-                                     trim_blocks=True)
-
-    def render(template: str) -> str:
-        return environment.get_template(f"{template}.j2").render(values)
-
+    program = raise_(design.image)
+    readme = _environment().get_template("README.md.j2").render(_values(design, program))
     with atomic_folder(out) as folder:
         design.verilog.write(folder)
         write_text(folder / "ports.md", design.verilog.port_table())
         write_text(folder / f"{TOP}_instance.vh", design.verilog.instance_template())
-        write_text(folder / "README.md", render("README.md"))
-        write_text(folder / "Makefile", render("Makefile"))
-        image.write(folder / "image.tfi")
-        bench = folder / "testbench"
-        bench.mkdir()
-        write_text(bench / "testbench.v", render("testbench.v"))
-        write_text(bench / "golden.mem", golden)
-        if cells:
-            write_text(bench / "cells.v", cells)
-        for name, text in banks.items():
-            write_text(bench / f"{name}.mem", text)
+        write_text(folder / "README.md", readme)
+        design.image.write(folder / "image.tfi")
+        if design.dram is None:
+            _write_testbench(design, program, folder)
+        else:
+            write_text(folder / "litedram.v", design.controller)
         top = folder / "board"
         top.mkdir()
         write_text(top / f"{design.board.name.replace('-', '_')}_top.v", design.board_top)

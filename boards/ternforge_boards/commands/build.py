@@ -52,7 +52,7 @@ def build(
     with console.status("generating Verilog ..."):
         design = make_design(record, packed, clock)
     with console.status("simulating for cycles per token ..."):
-        cycles = measure_cycles(design.core, packed)
+        cycles = measure_cycles(design.core, packed, dram=design.dram)
     suffix = Path(PACKERS[record.family][1]).suffix
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work, \
             console_progress(console) as progress:

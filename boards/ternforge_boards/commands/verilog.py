@@ -35,6 +35,6 @@ def verilog(
         print_json({"output": out, "top": TOP, "core_mhz": design.core_mhz, "files": files,
                     "ports": [vars(port) for port in design.verilog.ports]})
         return
-    Console().print(f"{out}: {len(files)} files; top module {TOP}, {design.core_mhz:g} MHz; "
-                    f"`make -C {out} icarus` or `verilator` checks it", markup=False,
-                    soft_wrap=True)
+    check = f"; `make -C {out} icarus` or `verilator` checks it" if design.dram is None else ""
+    Console().print(f"{out}: {len(files)} files; top module {TOP}, {design.core_mhz:g} MHz{check}",
+                    markup=False, soft_wrap=True)
