@@ -1,4 +1,4 @@
-"""A memory behind the AXI4 read channels, for Amaranth's simulator; it checks what a master does."""
+"""A memory behind AXI4 read channels, for Amaranth's simulator; it checks what a master does."""
 
 from collections import deque
 from collections.abc import Callable

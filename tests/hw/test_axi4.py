@@ -39,7 +39,7 @@ class Bench:
         offset, size = address - self.base, self.config.word_bytes
         assert offset >= 0
         beats = b"".join(beat(k, self.lanes).to_bytes(self.lanes, "little")
-                         for k in range(offset // self.lanes, (offset + size - 1) // self.lanes + 1))
+                         for k in range(offset // self.lanes, -(-(offset + size) // self.lanes)))
         start = offset % self.lanes
         return (int.from_bytes(beats[start:start + size], "little"),
                 self.errors.get(address, OKAY))

@@ -19,6 +19,17 @@ _STEP = data.StructLayout({"token": 16, "reset": 1, "quiet": 1})
 _RESULT = data.StructLayout({"token": 16, "failed": 1})
 
 
+def _word(name: str, **values: Value) -> Value:
+    """A register with these values in its fields."""
+    parts, end = [], 0
+    for field in register(name).fields:
+        value = Value.cast(values.pop(field.name)).as_unsigned()
+        parts += [C(0, field.low - end), (value | C(0, field.bits))[:field.bits]]
+        end = field.low + field.bits
+    assert not values
+    return Cat(*parts)
+
+
 class Control(wiring.Component):
     """Carries out what a host writes to the registers (``docs/integration.md``).
 
@@ -142,13 +153,15 @@ class Control(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [begin.eq(1), known.eq(0)]
 
-        status = Cat(busy, event["fault"], event["bus_error"], C(0, 1), self.response, C(0, 2),
-                     (self.queue - steps.level)[:8], (results.level | C(0, 8))[:8])
+        status = _word("STATUS", busy=busy, fault=event["fault"], bus_error=event["bus_error"],
+                       response=self.response, room=self.queue - steps.level,
+                       results=results.level)
         self._reads(m, slave, results, busy, {
             "STATUS": status, "GENERATE": left, "CYCLES": self.status.cycles,
             **{f"SATURATED_{site.upper()}": self.status.saturations[number]
                for number, site in enumerate(SITES)},
-            "RATIO": Cat(self.status.ratio.mantissa, self.status.ratio.exponent),
+            "RATIO": _word("RATIO", mantissa=self.status.ratio.mantissa,
+                           exponent=self.status.ratio.exponent),
             "EVENTS": events, "INTERRUPT": enabled})
         return m
 
@@ -258,7 +271,8 @@ class Control(wiring.Component):
                values: dict[str, Value]) -> None:
         """What the host reads."""
         found = data.View(_RESULT, results.r_data)
-        result = Mux(results.r_rdy, Cat(found.token, C(0, 14), found.failed, C(1, 1)), 0)
+        result = Mux(results.r_rdy,
+                     _word("RESULT", token=found.token, failed=found.failed, valid=C(1)), 0)
         element = Cat(self.peek_data, self.peek_data[-1].replicate(32 - VECTOR_BITS))
         values = {**{name: C(value, 32) for name, value in self._constants.items()}, **values,
                   "RESULT": result, "BASE_LOW": self.base[:32], "BASE_HIGH": self.base[32:],

@@ -94,10 +94,10 @@ class Axi4Read(wiring.Component):
     ``outstanding * burst_words`` if that is less.
 
     ``stop`` drops the rest of a request; the words of bursts that were asked for are taken and
-    dropped, and ``idle`` follows when the last one came. ``data.valid`` falls with ``stop``. A word
-    that comes with SLVERR or DECERR, unless it is dropped, has the same effect by itself: ``failed``
-    is high from the cycle after it until the bursts under way are drained. It and what follows
-    never get out.
+    dropped, and ``idle`` follows when the last one came. ``data.valid`` falls with ``stop``.
+    A word that comes with SLVERR or DECERR, unless it is dropped, has the same effect by itself:
+    ``failed`` is high from the cycle after it until the bursts under way are drained. It and what
+    follows never get out.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """Both ends of an AXI system: a memory with latency and errors, and a host that knows registers."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
@@ -19,6 +20,12 @@ def pauses(rng: Random, share: float) -> Iterator[bool]:
     """For ever: whether a channel pauses, in ``share`` of the cycles."""
     while True:
         yield rng.random() < share
+
+
+def quiet(*models: Any) -> None:
+    """Keep transfers out of the log, of which they would be nearly all."""
+    for model in models:
+        model.log.setLevel(logging.WARNING)
 
 
 class SlowMemory(AxiSlaveRead):
@@ -59,11 +66,11 @@ class SlowMemory(AxiSlaveRead):
         self.ar_channel.queue_occupancy_limit = 64
         self._send = self.r_channel.send
         self.r_channel.send = self._answer
-        self._watch = cocotb.start_soon(self._bursts(dut.clk))
+        quiet(self, self.ar_channel, self.r_channel)
 
-    def stop(self) -> None:
-        """End the check; the model itself lives as long as the simulation."""
-        self._watch.cancel()
+    def watch(self) -> None:
+        """From now on, check and count the bursts, and answer them; once, after the reset."""
+        cocotb.start_soon(self._bursts(self.clock))
 
     async def _bursts(self, clock) -> None:
         """Watch both channels at the rising edge to come."""
@@ -124,12 +131,14 @@ class Host:
 
     def __init__(self, dut, prefix: str):
         self.master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, prefix), dut.clk, dut.rst)
+        write, read = self.master.write_if, self.master.read_if
+        self._channels = (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel,
+                          read.r_channel)
+        quiet(write, read, *self._channels)
 
     def slow(self, rng: Random, share: float) -> None:
         """All five channels pause in ``share`` of the cycles, each by itself."""
-        write, read = self.master.write_if, self.master.read_if
-        for channel in (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel,
-                        read.r_channel):
+        for channel in self._channels:
             channel.set_pause_generator(pauses(rng, share))
 
     async def poke(self, address: int, content: bytes) -> None:

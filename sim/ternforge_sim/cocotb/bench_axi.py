@@ -22,6 +22,7 @@ __all__ = ["aborted_steps_leave_nothing_behind", "bus_errors_end_the_step",
            "registers_are_as_defined", "tokens_equal_integer_model"]
 
 BASE = 0x9_8765_F000
+VOCABULARY = 24
 PROMPT = (3, 15, 0, 7)
 MORE = 3  #: tokens to generate
 LIMIT = 60_000  #: cycles for anything
@@ -29,7 +30,7 @@ LIMIT = 60_000  #: cycles for anything
 
 def toy() -> Program:
     """Three layers, whose image takes more than a page."""
-    return random_program(3, d=16, layers=3, m=24, vocab=32)
+    return random_program(3, d=16, layers=3, m=24, vocab=VOCABULARY)
 
 
 def expected(program: Program, tokens, more: int = 0) -> list[int]:
@@ -62,6 +63,7 @@ class Bench:
 
     async def start(self) -> None:
         await self.unit.reset(self.dut)
+        self.memory.watch()
         await self.host.write("BASE_LOW", page=BASE >> 12 & 0xFFFFF)
         await self.host.write("BASE_HIGH", value=BASE >> 32)
 
@@ -132,7 +134,6 @@ async def tokens_equal_integer_model(dut, name: str, latency: int, stalls: float
     assert min(address for address, _ in bench.memory.bursts) == BASE
     assert max(ends) <= BASE + bench.size + bench.memory.byte_lanes
     assert 1 < bench.memory.most <= bench.unit.component.axi.outstanding
-    bench.memory.stop()
 
 
 @cocotb.test()
@@ -153,7 +154,7 @@ async def registers_are_as_defined(dut):
                 assert await ask.word(offset) is None
             except Refused:
                 pass
-        elif entry.name not in fixed:
+        elif entry.name not in fixed and entry.name != "PEEK_DATA":
             assert await ask.word(offset) == (
                 entry.pack(room=system.control.queue) if entry.name == "STATUS" else 0), entry.name
         if entry is None or entry.access == "ro":
@@ -178,7 +179,6 @@ async def registers_are_as_defined(dut):
     assert not (await ask.read("STATUS"))["busy"]
     await ask.write("GENERATE", value=0)
     assert await ask.read("RESULT") == {"token": 0, "failed": 0, "valid": 0}
-    bench.memory.stop()
 
 
 async def refuses(task) -> bool:
@@ -197,11 +197,11 @@ async def queues_hold_what_they_promise(dut):
     ask, queue = bench.host, bench.unit.component.control.queue
     await bench.start()
     steps = 2 * queue + 2
-    wanted = expected(bench.program, [number % 32 for number in range(steps)])
+    wanted = expected(bench.program, [number % VOCABULARY for number in range(steps)])
     sent, full = 0, False
     while sent < steps:
         if (await ask.read("STATUS"))["room"]:
-            await ask.write("TOKEN", token=sent % 32, reset=sent == 0)
+            await ask.write("TOKEN", token=sent % VOCABULARY, reset=sent == 0)
             sent += 1
         elif not full:
             full = await refuses(ask.write("TOKEN", token=1))
@@ -219,18 +219,17 @@ async def queues_hold_what_they_promise(dut):
     while len(found) < steps:
         found.append((await within(LIMIT, ask.result()))["token"])
         if sent < steps and (await ask.read("STATUS"))["room"]:
-            await ask.write("TOKEN", token=sent % 32, reset=0)
+            await ask.write("TOKEN", token=sent % VOCABULARY, reset=0)
             sent += 1
     assert full
     assert found == wanted
     await ask.finish()
     assert (await ask.read("EVENTS"))["result"] == 0
     assert await ask.value("BASE_HIGH") == BASE >> 32
-    bench.memory.stop()
 
 
 @cocotb.test()
-@cocotb.parametrize(name=["same", "wide"], response=[AxiResp.SLVERR, AxiResp.DECERR])
+@cocotb.parametrize((("name", "response"), [("same", AxiResp.SLVERR), ("wide", AxiResp.DECERR)]))
 async def bus_errors_end_the_step(dut, name: str, response: AxiResp):
     """In directory, row, program: one failed result, no hang, and a right answer afterwards."""
     bench = Bench(dut, name, latency=30)
@@ -238,11 +237,11 @@ async def bus_errors_end_the_step(dut, name: str, response: AxiResp):
     bench.memory.r_channel.set_pause_generator(pauses(random.Random(1), 0.2))
     await bench.start()
     await ask.write("INTERRUPT", bus_error=1)
-    row = bench.size - lanes  # in the last word of the image
+    row = bench.size - 1  # in the last word of the image
     for offset in (0, row, 640, bench.size // 2):
         address = (BASE + offset) // lanes * lanes
         bench.memory.responses = {address: response}
-        token = 31 if offset == row else 5
+        token = VOCABULARY - 1 if offset == row else 5
         await ask.write("TOKEN", token=token, reset=1)
         await ask.write("TOKEN", token=1)
         await ask.write("GENERATE", value=5)
@@ -266,7 +265,6 @@ async def bus_errors_end_the_step(dut, name: str, response: AxiResp):
                                                                         PROMPT[:1])[0]
         await bench.check()
     assert bench.memory.refused >= 4
-    bench.memory.stop()
 
 
 @cocotb.test()
@@ -276,8 +274,8 @@ async def aborted_steps_leave_nothing_behind(dut, name: str):
     bench = Bench(dut, name, latency=50)
     ask, dropped = bench.host, 0
     await bench.start()
-    for _ in range(12):
-        await ask.write("TOKEN", token=bench.rng.randrange(32), reset=1)
+    for _ in range(5):
+        await ask.write("TOKEN", token=bench.rng.randrange(VOCABULARY), reset=1)
         await ask.write("TOKEN", token=1)
         for _ in range(bench.rng.randrange(900)):
             await bench.unit.tick()
@@ -288,11 +286,10 @@ async def aborted_steps_leave_nothing_behind(dut, name: str):
         while (result := await ask.read("RESULT"))["valid"]:
             dropped += result["failed"]
         await bench.check()
-    assert dropped > 3
+    assert dropped > 1
     await ask.write("CONTROL", abort=1)  # nothing is under way
     await within(LIMIT, ask.finish())
     await bench.check()
-    bench.memory.stop()
 
 
 @cocotb.test()
@@ -301,7 +298,7 @@ async def foreign_tokens_are_refused(dut):
     bench = Bench(dut, "same")
     ask = bench.host
     await bench.start()
-    for base, token in ((0x7000, 1), (BASE, 32)):
+    for base, token in ((0x7000, 1), (BASE, VOCABULARY)):
         await ask.write("BASE_LOW", page=base >> 12 & 0xFFFFF)
         await ask.write("BASE_HIGH", value=base >> 32)
         await ask.write("TOKEN", token=token, reset=1)
@@ -317,7 +314,7 @@ async def foreign_tokens_are_refused(dut):
     await bench.check()
     # A refused token is not part of the sequence.
     await bench.run(PROMPT[:2])
-    await ask.write("TOKEN", token=32)
+    await ask.write("TOKEN", token=VOCABULARY)
     assert (await within(LIMIT, ask.result()))["failed"]
     await ask.write("EVENTS", fault=1)
     await ask.write("TOKEN", token=PROMPT[2])
@@ -327,4 +324,3 @@ async def foreign_tokens_are_refused(dut):
     await ask.write("CONTROL", reset=1)
     await ask.write("TOKEN", token=PROMPT[0])
     assert (await within(LIMIT, ask.result()))["token"] == wanted[0]
-    bench.memory.stop()
