@@ -52,8 +52,8 @@ MEASUREMENTS = tuple(Measurement(name=f"axi.{bits}bit", run=partial(measure, bit
 
 FIGURES = tuple(
     Figure(name=f"axi.{bits}bit.words-used",
-           title=f"AXI4, {bits} bit, {LATENCY} cycles of latency, random stalls: share of the words "
-                 "that the slave could give",
+           title=f"AXI4, {bits} bit, {LATENCY} cycles of latency, random stalls: share of the "
+                 "words that the slave could give",
            unit="%", of=(f"axi.{bits}bit",), value=lambda data: 100 * data["share"],
            reach=Reach(">= 97") if bits == 512 else Reach(), quick=bits == 512)
     for bits in BITS)

@@ -110,8 +110,9 @@ class AxiTop(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.domains.sync = ClockDomain()
-        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m.domains.sync = domain = ClockDomain()
+        domain.clk = self.aclk  # not one that is assigned from it, a step later in simulation
+        m.d.comb += ResetSignal().eq(~self.aresetn)
         m.submodules.system = self.system
         for name, member in self.system.signature.members.items():
             inner, outer = getattr(self.system, name), getattr(self, name)

@@ -167,8 +167,10 @@ class Control(wiring.Component):
 
     def _steps(self, m: Module, steps: Any, results: Any, begin: Signal, left: Signal,
                known: Signal, prediction: Signal, halted: Value) -> tuple[Value, Value]:
-        """Feed the core, keep its results; returns whether a step is under way, and a strobe when
-        the core has refused one."""
+        """Feed the core and keep its results.
+
+        Returns whether a step is under way, and a strobe when the core has refused one.
+        """
         step, outcome = Signal(_STEP), Signal(_RESULT)
         faulted = Signal()
         m.d.comb += [
