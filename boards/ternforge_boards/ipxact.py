@@ -108,7 +108,7 @@ def component_xml(name: str, version: str, vendor: str, ports: Iterable[Port], a
             "FREQ_HZ": round(clock_mhz * 1e6)})
         _bus(buses, "aresetn", types["reset"], "slave", [("RST", "aresetn")],
              {"POLARITY": "ACTIVE_LOW"})
-        _bus(buses, "interrupt", types["interrupt"], "master", [("INTERRUPT", "interrupt")],
+        _bus(buses, "irq", types["interrupt"], "master", [("INTERRUPT", "irq")],
              {"SENSITIVITY": "LEVEL_HIGH"})
     space = _add(_add(root, "addressSpaces"), "addressSpace")
     _add(space, "name", "m_axi")

@@ -43,13 +43,13 @@ class AxiSystem(wiring.Component):
         Reads of the image.
     s_axi : :py:`Out(axi4_lite(ADDRESS_BITS))`
         Registers, see :data:`~ternforge.host.registers.REGISTERS`.
-    interrupt : :py:`Out(1)`
+    irq : :py:`Out(1)`
         As of :class:`Control`.
     """
 
     m_axi: Any
     s_axi: Any
-    interrupt: Signal
+    irq: Signal
 
     def __init__(self, config: CoreConfig, axi: Axi4Config, queue: int = 64):
         if config.bank_beats:
@@ -60,7 +60,7 @@ class AxiSystem(wiring.Component):
         self.memory = Axi4Read(config, axi)
         self.control = Control(config, axi, queue)
         super().__init__({"m_axi": Out(axi4_read(axi)), "s_axi": Out(axi4_lite(ADDRESS_BITS)),
-                          "interrupt": Out(1)})
+                          "irq": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -77,7 +77,7 @@ class AxiSystem(wiring.Component):
             memory.memory.stop.eq(core.memory.stop | control.clear),
             core.memory.idle.eq(memory.memory.idle), control.memory_idle.eq(memory.memory.idle),
             memory.base.eq(control.base), control.failed.eq(memory.failed),
-            control.response.eq(memory.response), self.interrupt.eq(control.interrupt),
+            control.response.eq(memory.response), self.irq.eq(control.irq),
             core.peek_address.eq(control.peek_address), control.peek_data.eq(core.peek_data),
         ]
         return m

@@ -188,7 +188,7 @@ def generate(component: wiring.Component, name: str, *, image_memory: str = "mem
     header = re.search(rf"^module {name} ?\((?P<ports>[^)]*)\)", text, re.MULTILINE)
     assert header is not None
     known = {port.name for port in described}
-    described = [*[Port(port, "input", 1, False) for port in re.split(r",\s+", header["ports"])
+    described = [*[Port(port, "input", 1, False) for port in re.split(r"\s*,\s*", header["ports"].strip())
                    if port not in known], *described]
     waivers = "".join(f"/* verilator lint_off {check} */ // {reason}\n"
                       for check, reason in LINT_WAIVERS.items())

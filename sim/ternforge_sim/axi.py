@@ -99,4 +99,6 @@ class Axi4Memory:
                     ctx.set(axi.rresp, response)
                     ctx.set(axi.rlast, queue[0][1] + self.config.word_bytes == queue[0][2])
             ctx.set(axi.rvalid, given)
+            if not given:
+                ctx.set(axi.rlast, 0)
             ctx.set(axi.arready, not closed)

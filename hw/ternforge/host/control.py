@@ -1,4 +1,4 @@
-"""The core behind AXI4-Lite registers: queues of steps and results, events, interrupt."""
+"""The core behind AXI4-Lite registers: queues of steps and results, events, an interrupt."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ class Control(wiring.Component):
     -------
     bus : :py:`Out(axi4_lite(ADDRESS_BITS))`
         To the host.
-    interrupt : :py:`Out(1)`
+    irq : :py:`Out(1)`
         High while an event has come that is enabled.
     tokens : :py:`Out(stream.Signature(step_layout()))`
         Steps for the core. ``status.busy`` must be high from the cycle after a transfer until
@@ -80,7 +80,7 @@ class Control(wiring.Component):
     """
 
     bus: Any
-    interrupt: Signal
+    irq: Signal
     tokens: stream.Interface
     result: stream.Interface
     peek_address: Signal
@@ -100,7 +100,7 @@ class Control(wiring.Component):
         self.config, self.axi, self.queue = config, axi, queue
         self._constants = constants(config, axi, queue)
         super().__init__({
-            "bus": Out(axi4_lite(ADDRESS_BITS)), "interrupt": Out(1),
+            "bus": Out(axi4_lite(ADDRESS_BITS)), "irq": Out(1),
             "tokens": Out(stream.Signature(step_layout())), "result": In(stream.Signature(16)),
             "peek_address": Out(16), "peek_data": In(signed(VECTOR_BITS)),
             "status": In(status_signature()), "base": Out(axi.address_bits),
@@ -142,7 +142,7 @@ class Control(wiring.Component):
             "abort": abort, "begin": begin, "left": left})
 
         # What happens counts more than what is written in the same cycle.
-        m.d.sync += [self.interrupt.eq((events & enabled).any()), was_busy.eq(busy),
+        m.d.sync += [self.irq.eq((events & enabled).any()), was_busy.eq(busy),
                      event["result"].eq(results.r_rdy)]
         for name, happens in (("fault", faulted), ("bus_error", self.failed),
                               ("done", was_busy & ~busy)):
@@ -173,6 +173,7 @@ class Control(wiring.Component):
         """
         step, outcome = Signal(_STEP), Signal(_RESULT)
         faulted = Signal()
+        forced = Signal()  # `begin` held for this step: it does so for the next one if this is none
         m.d.comb += [
             self.tokens.p.token.eq(step.token), self.tokens.p.reset.eq(step.reset | begin),
             results.w_data.eq(outcome),
@@ -193,7 +194,7 @@ class Control(wiring.Component):
                 with m.If(self.clear):
                     m.next = "FAILED"
                 with m.Elif(self.tokens.ready):
-                    m.d.sync += begin.eq(0)
+                    m.d.sync += [begin.eq(0), forced.eq(begin)]
                     m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.comb += outcome.token.eq(self.result.payload)
@@ -207,6 +208,8 @@ class Control(wiring.Component):
                         m.next = "IDLE"
                 with m.Elif(self.status.fault & ~self.status.busy):
                     m.d.comb += faulted.eq(1)
+                    with m.If(forced):
+                        m.d.sync += begin.eq(1)
                     m.next = "FAILED"
             with m.State("FAILED"):
                 m.d.comb += [outcome.failed.eq(1), results.w_en.eq(~step.quiet)]

@@ -146,7 +146,7 @@ REGISTERS = (
                                     "not busy", signed=True),
     Register(0xC0, "EVENTS", "w1c", "what has happened", tuple(
         Field(name, bit, 1, meaning) for bit, (name, meaning) in enumerate(_EVENTS))),
-    Register(0xC4, "INTERRUPT", "rw", "which events raise the output `interrupt`", tuple(
+    Register(0xC4, "INTERRUPT", "rw", "which events raise the output `irq`", tuple(
         Field(name, bit, 1, "as in EVENTS") for bit, (name, _) in enumerate(_EVENTS))),
 )
 

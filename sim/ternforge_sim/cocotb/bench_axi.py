@@ -118,10 +118,10 @@ async def tokens_equal_integer_model(dut, name: str, latency: int, stalls: float
     assert not any(result["failed"] for result in found)
     await ask.finish()
     await bench.unit.tick()
-    assert bench.unit.get("interrupt") == 1
+    assert bench.unit.get("irq") == 1
     await ask.write("EVENTS", done=1)
     await bench.unit.tick()
-    assert bench.unit.get("interrupt") == 0
+    assert bench.unit.get("irq") == 0
     assert await ask.read("EVENTS") == {"result": 0, "fault": 0, "bus_error": 0, "done": 0}
 
     model, state, clipped, result = IntegerModel(bench.program), None, dict.fromkeys(SITES, 0), None
@@ -247,7 +247,7 @@ async def bus_errors_end_the_step(dut, name: str, response: AxiResp):
         assert status["results"] == 0
         assert await ask.value("GENERATE") == 0
         await bench.unit.tick()
-        assert bench.unit.get("interrupt") == 1
+        assert bench.unit.get("irq") == 1
         bench.memory.responses = {}
         await ask.write("EVENTS", bus_error=1)
         assert (await ask.read("STATUS"))["bus_error"] == 0
@@ -312,7 +312,10 @@ async def foreign_tokens_are_refused(dut):
     await ask.write("TOKEN", token=PROMPT[2])
     wanted = expected(bench.program, PROMPT[:3])
     assert (await within(LIMIT, ask.result()))["token"] == wanted[-1]
-    # CONTROL.reset begins a sequence as the bit of the step does.
+    # CONTROL.reset begins a sequence as the bit of the step does, with the next step that is fed.
     await ask.write("CONTROL", reset=1)
+    await ask.write("TOKEN", token=VOCABULARY)
+    assert (await within(LIMIT, ask.result()))["failed"]
+    await ask.write("EVENTS", fault=1)
     await ask.write("TOKEN", token=PROMPT[0])
     assert (await within(LIMIT, ask.result()))["token"] == wanted[0]
