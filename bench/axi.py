@@ -1,20 +1,24 @@
 """The AXI4 read master by itself: how much of what a memory could give it takes."""
 
 import random
+import tempfile
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
+from ternforge.cache import cache_dir
 from ternforge.config import CoreConfig
 from ternforge.mem.axi4 import Axi4Config, Axi4Read
 from ternforge_sim.axi import OKAY, Axi4Memory
 from ternforge_sim.bench import get, put, simulate
+from ternforge_sim.cocotb.runner import run_bench
 
 from .figures import Data, Figure, Measurement, Reach
 
 __all__ = ["FIGURES", "MEASUREMENTS", "measure"]
 
-DEPENDS = ("hw", "sim/ternforge_sim/axi.py", "sim/ternforge_sim/bench.py", "bench/axi.py",
-           "bench/figures.py")
+DEPENDS = ("hw", "model/ternforge_model", "firmware", "sim", "bench/axi.py", "bench/figures.py")
+TOKENS = "axi.tokens"  #: measurement of whole tokens
 
 WORDS = 12_000  #: that are read; those of a token are millions
 LATENCY = 100  #: cycles from a burst's address to its first word
@@ -47,13 +51,24 @@ def measure(bits: int, seeds: Sequence[int]) -> Data:
             "most_outstanding": memory.most, "share": memory.words / memory.chances}
 
 
-MEASUREMENTS = tuple(Measurement(name=f"axi.{bits}bit", run=partial(measure, bits), depends=DEPENDS)
-                     for bits in BITS)
+def replay(seeds: Sequence[int]) -> Data:
+    """Whole tokens through AXI4, in words of 64 and 512 bits, against the integer model.
+
+    The cocotb bench fails unless all of them are equal; each of its tests feeds at least one.
+    """
+    with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
+        return {"bit_exact": True, "checked_tokens": run_bench("axi", Path(work))}
+
+
+MEASUREMENTS = (
+    Measurement(name=TOKENS, run=replay, depends=DEPENDS),
+    *(Measurement(name=f"axi.{bits}bit", run=partial(measure, bits), depends=DEPENDS)
+      for bits in BITS))
 
 FIGURES = tuple(
     Figure(name=f"axi.{bits}bit.words-used",
            title=f"AXI4, {bits} bit, {LATENCY} cycles of latency, random stalls: share of the "
                  "words that the slave could give",
            unit="%", of=(f"axi.{bits}bit",), value=lambda data: 100 * data["share"],
-           reach=Reach(">= 97") if bits == 512 else Reach(), quick=bits == 512)
+           reach=Reach(">= 97") if bits == 512 else Reach(), checked=TOKENS, quick=bits == 512)
     for bits in BITS)

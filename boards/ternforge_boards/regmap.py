@@ -50,8 +50,8 @@ def c_header(name: str, config: CoreConfig, axi: Axi4Config, queue: int) -> str:
         for field in entry.fields:
             if field.bits < 32:
                 label = f"{prefix}_{entry.name}_{field.name.upper()}"
-                lines += [f"#define {label}_MASK 0x{field.mask:08x}u"
-                          f" /* {field.meaning}{', signed' if field.signed else ''} */",
+                comment = f"/* {field.meaning}{', signed' if field.signed else ''} */"
+                lines += [f"#define {label}_MASK 0x{field.mask:08x}u {comment}",
                           f"#define {label}_SHIFT {field.low}"]
         lines.append("")
     return "\n".join([*lines, "#endif", ""])

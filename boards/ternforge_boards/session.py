@@ -1,4 +1,4 @@
-"""What a host does with the registers of an AXI system, and what the integer model says it reads."""
+"""A host at the registers of an AXI system, and what the integer model says that it reads."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

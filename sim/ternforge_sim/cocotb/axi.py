@@ -130,7 +130,7 @@ class Host:
     """
 
     def __init__(self, dut, prefix: str):
-        self.master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, prefix), dut.clk, dut.rst)
+        self.master: Any = AxiLiteMaster(AxiLiteBus.from_prefix(dut, prefix), dut.clk, dut.rst)
         write, read = self.master.write_if, self.master.read_if
         self._channels = (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel,
                           read.r_channel)

@@ -158,7 +158,7 @@ def axi() -> dict[str, wiring.Component]:
         "same": AxiSystem(CoreConfig(lanes=8, elements=4, memory_beats=2048, bank_beats=0, **small),
                           Axi4Config(data_bits=64, burst_words=16, depth=64), queue=4),
         "wide": AxiSystem(CoreConfig(lanes=8, elements=4, memory_beats=2048, bank_beats=0, **small),
-                          Axi4Config(data_bits=256, burst_words=4, depth=32), queue=4),
+                          Axi4Config(data_bits=512, burst_words=4, depth=16), queue=4),
     }
 
 
