@@ -77,24 +77,30 @@ class SlowMemory(AxiSlaveRead):
         ar, r, waiting = self.bus.ar, self.bus.r, None
         while True:
             await ReadOnly()
-            burst = tuple(int(getattr(ar, name).value) for name in (
-                "araddr", "arlen", "arid", "arsize", "arburst", "arlock", "arcache", "arprot"))
-            valid, ready = bool(ar.arvalid.value), bool(ar.arready.value)
-            assert waiting is None or (valid and burst == waiting), "a burst must stand until taken"
-            waiting = burst if valid and not ready else None
-            if valid and ready:
-                size = self.byte_lanes * (burst[1] + 1)
-                assert burst[0] // PAGE == (burst[0] + size - 1) // PAGE, "a burst crosses a page"
-                assert burst[2:] == (0, self.max_burst_size, 1, 0, 3, 0)
-                self.bursts.append((burst[0], size))
-                due = self._cycle + self.latency()
-                self._due.extend([due] * (burst[1] + 1))
-                self._under_way += 1
-                self.most = max(self.most, self._under_way)
+            if waiting is not None or ar.arvalid.value:
+                waiting = self._burst(waiting)
             if r.rvalid.value and r.rready.value and r.rlast.value:
                 self._under_way -= 1
             await FallingEdge(clock)
             self._cycle += 1
+
+    def _burst(self, waiting: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        """Look at the address channel; returns the burst that it offers on, if it was not taken."""
+        ar = self.bus.ar
+        burst = tuple(int(getattr(ar, name).value) for name in (
+            "araddr", "arlen", "arid", "arsize", "arburst", "arlock", "arcache", "arprot"))
+        valid = bool(ar.arvalid.value)
+        assert waiting is None or (valid and burst == waiting), "a burst must stand until taken"
+        if not ar.arready.value:
+            return burst
+        size = self.byte_lanes * (burst[1] + 1)
+        assert burst[0] // PAGE == (burst[0] + size - 1) // PAGE, "a burst crosses a page"
+        assert burst[2:] == (0, self.max_burst_size, 1, 0, 3, 0)
+        self.bursts.append((burst[0], size))
+        self._due.extend([self._cycle + self.latency()] * (burst[1] + 1))
+        self._under_way += 1
+        self.most = max(self.most, self._under_way)
+        return None
 
     async def _read(self, address: int, length: int) -> bytes:
         while not self._due or self._cycle < self._due[0]:
