@@ -238,6 +238,19 @@ def test_core_file_and_scripts_name_what_is_there(handoff):
     assert float(period[1]) == pytest.approx(1000 / record.clock_mhz, abs=0.001)
 
 
+@pytest.mark.slow  # Yosys maps the whole design
+def test_area_is_estimated_on_request(axi_cores, toy_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(["verilog", "--board", "arty-a7-100t", "--model", str(toy_model), "--area",
+                "-o", str(out), "--json"]) == 0
+    area = json.loads(capsys.readouterr().out)["area"]
+    assert json.loads((out / "area.json").read_bytes()) == area
+    assert (area["family"], area["synthesis_only"]) == ("xc7", True)
+    assert area["lut"] > 1000
+    assert area["block_ram"] > 0
+    assert f"synthesis alone: {area['lut']:g} LUT" in (out / "README.md").read_text()
+
+
 def test_parts_are_complete():
     for name, record in parts().items():
         core = core_preset(record.core)

@@ -141,13 +141,15 @@ def test_bursts_wait_for_room_and_for_their_number():
 @widths
 def test_stop_anywhere_and_start_again(word, lanes, slow):
     rng, received = random.Random(lanes + word), []
-    bench = Bench(word, lanes, latency=lambda: rng.randint(1, 30),
+    # Bursts of less than a beat: what is dropped may end within one.
+    burst = 2 if 8 * lanes > word else 8
+    bench = Bench(word, lanes, burst=burst, latency=lambda: rng.randint(1, 30),
                   stalled=lambda: rng.random() < 0.2, waits=lambda: rng.choice((0, 0, 20)))
     port, asked = bench.dut.memory, 0
 
     async def talk(ctx):
         nonlocal asked
-        for _ in range(20):
+        for _ in range(10):
             requests = [(rng.randrange(300), rng.randint(1, 90)) for _ in range(3)]
             count = rng.randint(0, 60)
             wanted = bench.expected(requests)[:count]
@@ -184,9 +186,9 @@ def test_stop_anywhere_and_start_again(word, lanes, slow):
 
     bench.run(talk)
     assert [got for got, _ in received] == [wanted for _, wanted in received]
-    assert len(received) == 20
-    assert asked > 20
-    assert sum(words for _, words in bench.memory.bursts) < 20 * 3 * 91 * max(1, 8 * lanes // word)
+    assert len(received) == 10
+    assert asked > 10
+    assert sum(words for _, words in bench.memory.bursts) < 10 * 3 * 91 * max(1, 8 * lanes // word)
 
 
 @pytest.mark.parametrize("response", [SLVERR, DECERR])
@@ -240,7 +242,10 @@ def test_an_error_of_a_dropped_word_is_none():
         await put(ctx, port.request, as_payloads([(0, 40)]))
         await ctx.tick().repeat(10)
         ctx.set(port.stop, 1)
-        await ctx.tick().until(port.idle)
+        idle = False
+        while not idle:
+            _, _, idle, raised = await ctx.tick().sample(port.idle, bench.dut.failed)
+            failed.append(raised)
         ctx.set(port.stop, 0)
         for _ in range(40):
             _, _, raised = await ctx.tick().sample(bench.dut.failed)
