@@ -19,9 +19,9 @@ GROUPS = 2
 class Chip:
     """A memory of beats behind the adapter's side, whose reads are right only where a window says.
 
-    ``windows`` holds slips with first and last delay for each byte group; ``stuck`` a bit that reads as
-    0, ``blind`` a bit of the address that has no effect, ``silent`` a number of reads after which
-    none is answered.
+    ``windows`` holds slips with first and last delay for each byte group; ``stuck`` a bit that
+    reads as 0, ``blind`` a bit of the address that has no effect, ``silent`` a number of reads
+    after which none is answered.
     """
 
     def __init__(self, dut, windows=(), *, stuck=None, blind=None, silent=None, bursts=True):
