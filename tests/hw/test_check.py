@@ -85,6 +85,7 @@ def test_the_core_has_the_port_for_itself_while_a_token_is_under_way(lanes):
     async def core(ctx):
         for start in (0, 20):
             ctx.set(dut.busy, 1)
+            await ctx.tick().repeat(12)  # the memory rests, but the port is the core's
             await put(ctx, dut.core.request, [{"address": start, "beats": 20}])
             seen.extend(await get(ctx, dut.core.data, 20, lambda: 1))
             ctx.set(dut.core.stop, 1)
