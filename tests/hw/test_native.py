@@ -19,12 +19,12 @@ PAUSES = {"full-rate": (0, 0, 0), "refusals": (5, 0, 0), "slow-words": (0, 5, 0)
           "backpressure": (0, 0, 5), "all": (3, 3, 3)}
 
 
-def adapter(name: str, depth: int = 32):
+def adapter(name: str, depth: int = 32, segment: int = SEGMENT):
     """The adapter, and how many beats fill its memory."""
     lanes, word = WIDTHS[name]
     beats = (word << ADDRESS_BITS) // (8 * lanes)
     config = CoreConfig(lanes=lanes, memory_beats=beats, bank_beats=0)
-    return NativeAdapter(config, address_bits=ADDRESS_BITS, word_bits=word, segment_words=SEGMENT,
+    return NativeAdapter(config, address_bits=ADDRESS_BITS, word_bits=word, segment_words=segment,
                          depth=depth), beats
 
 
@@ -98,6 +98,25 @@ def test_one_word_per_cycle(name):
 
     simulate(dut, bench, processes=[memory.port0, memory.port1])
     assert sum(gaps) == (count - 1 if name == "twice" else 0)
+
+
+def test_the_port_that_runs_ahead_keeps_half_of_its_places():
+    """They are for the time in which the last words of the other one's segment are on their way."""
+    dut, size = adapter("equal", segment=32)
+    memory, asked = NativeMemory(dut, [0] * size, latency=lambda: 400), []
+
+    async def bench(ctx):
+        await put(ctx, dut.memory.request, [{"address": 0, "beats": size}])
+        await ctx.tick().repeat(300)
+        asked.append([len(reads) for reads in memory.reads])
+        ctx.set(dut.memory.data.ready, 1)  # the other one has a word more to ask for
+        await ctx.tick().until(dut.memory.data.valid)
+        await ctx.tick().repeat(60)
+        asked.append([len(reads) for reads in memory.reads])
+
+    simulate(dut, bench, processes=[memory.port0, memory.port1])
+    assert asked[0] == [31, 15]
+    assert asked[1][1] == 31
 
 
 @pytest.mark.parametrize("slow", [0, 4])
@@ -180,3 +199,7 @@ def test_bad_arguments():
                                          r"most the memory's 65536 bytes$"):
         NativeAdapter(CoreConfig(lanes=8, bank_beats=0), address_bits=14, word_bits=32,
                       segment_words=8)
+    with pytest.raises(ValueError, match=r"^NativeAdapter segment_words must be a power of two, "
+                                         r"not 40$"):
+        NativeAdapter(CoreConfig(lanes=8, bank_beats=0), address_bits=20, word_bits=32,
+                      segment_words=40)

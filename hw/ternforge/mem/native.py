@@ -63,7 +63,7 @@ class NativeAdapter(wiring.Component):
     Raises
     ------
     ValueError
-        If the widths do not fit, or the memory is larger than the ports reach.
+        If widths or segments do not fit, or the memory is larger than the ports reach.
 
     Members
     -------
@@ -88,6 +88,9 @@ class NativeAdapter(wiring.Component):
         if wide % narrow or wide // narrow & (wide // narrow - 1):
             raise ValueError(f"NativeAdapter beats of {beat} bits must be 1, 2, 4 .. times as wide "
                              f"or narrow as the controller's words of {word_bits}")
+        if segment_words < 2 or segment_words & (segment_words - 1):
+            raise ValueError("NativeAdapter segment_words must be a power of two, not "
+                             f"{segment_words}")
         if config.memory_beats * beat > word_bits << address_bits:
             raise ValueError(f"NativeAdapter memory_beats={config.memory_beats} of {beat} bits "
                              f"must be at most the memory's {word_bits << address_bits >> 3} bytes")
