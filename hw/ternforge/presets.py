@@ -55,8 +55,8 @@ PRESETS["hbm-c8"] = replace(
     PRESETS["ddr-n64"], lanes=256, cores=8, elements=32, tile_registers=2,
     memory_beats=(4 << 30) // 256)
 
-#: Chip and clocks of the cores whose image memory is generated with them: those of the ULX3S, of the
-#: OrangeCrab r0.2 with 1 Gbit, and of the Tang Nano 20K.
+#: Chip and clocks of the cores whose image memory is generated with them: those of the ULX3S, of
+#: the OrangeCrab r0.2 with 1 Gbit, and of the Tang Nano 20K.
 DRAMS = {
     "sdr-n4": DramConfig(kind="sdr", chip="MT48LC16M16", clock_hz=66_000_000),
     "ddr3-n8": DramConfig(kind="ddr3", chip="MT41K64M16", clock_hz=75_000_000),

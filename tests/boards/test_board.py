@@ -18,7 +18,8 @@ def test_registry_finds_the_files():
 
 
 def test_unknown_board_offers_the_nearest():
-    with pytest.raises(UserError, match=r"^unknown board 'icebraker': did you mean 'icebreaker'\?$"):
+    with pytest.raises(UserError, match=r"^unknown board 'icebraker': "
+                                        r"did you mean 'icebreaker'\?$"):
         board("icebraker")
 
 

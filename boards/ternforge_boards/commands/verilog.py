@@ -64,7 +64,9 @@ def verilog(
     if as_json:
         print_json(told)
         return
-    check = f"; `make -C {out} icarus` or `verilator` checks it" if "Makefile" in told["files"] else ""
+    check = ""
+    if "Makefile" in told["files"]:
+        check = f"; `make -C {out} icarus` or `verilator` checks it"
     Console().print(f"{out}: {len(told['files'])} files; top module {TOP}, "
                     f"{told['core_mhz']:g} MHz{check}", markup=False, soft_wrap=True)
 
