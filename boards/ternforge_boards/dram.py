@@ -72,13 +72,12 @@ class DramSystem(wiring.Component):
         self.own_clock = any(p.name == "clk" and p.direction == "output" for p in ports)
         pads = {p.name: IOPort(p.width, name=p.name) for p in ports if p.direction == "inout"}
         self.extra_ports = {name: (pad, None) for name, pad in pads.items()}
-        members: dict[str, Any] = {
-            p.name: (In if p.direction == "input" else Out)(p.width) for p in ports
-            if p.direction != "inout" and p.name not in ("clk", "rst")}
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1),
-                          "fault": Out(1), **members})
-        self._pins: dict[str, Any] = {**{name: getattr(self, name) for name in members},
-                                      **pads}
+        pins = {p.name: (In if p.direction == "input" else Out)(p.width) for p in ports
+                if p.direction != "inout" and p.name not in ("clk", "rst")}
+        members: dict[str, Any] = {"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1),
+                                   "fault": Out(1), **pins}
+        super().__init__(members)
+        self._pins: dict[str, Any] = {**{name: getattr(self, name) for name in pins}, **pads}
 
     def elaborate(self, platform):
         m = Module()
