@@ -72,11 +72,12 @@ class DramSystem(wiring.Component):
         self.own_clock = any(p.name == "clk" and p.direction == "output" for p in ports)
         pads = {p.name: IOPort(p.width, name=p.name) for p in ports if p.direction == "inout"}
         self.extra_ports = {name: (pad, None) for name, pad in pads.items()}
-        pins = {p.name: (In if p.direction == "input" else Out)(p.width) for p in ports
-                if p.direction != "inout" and p.name not in ("clk", "rst")}
-        members: dict[str, Any] = {"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1),
-                                   "fault": Out(1), **pins}
-        super().__init__(members)
+        flows: dict[str, Any] = {"input": In, "output": Out}
+        pins = {p.name: flows[p.direction](p.width) for p in ports
+                if p.direction in flows and p.name not in ("clk", "rst")}
+        serial = {name: self.system.signature.members[name]
+                  for name in ("rx", "tx", "busy", "fault")}
+        super().__init__({**serial, **pins})
         self._pins: dict[str, Any] = {**{name: getattr(self, name) for name in pins}, **pads}
 
     def elaborate(self, platform):

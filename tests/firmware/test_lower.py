@@ -133,13 +133,15 @@ def test_a_board_that_would_fit_is_named():
         lower_for(program, "icebreaker")
     assert str(error.value) == (
         "model 'toy-2' does not fit the core: quantised vector 'layers.0.mlp.down_proj.norm' need "
-        "max_fan_in=440, 40 more than its 400 (icebreaker); it would fit ulx3s-85f")
+        "max_fan_in=440, 40 more than its 400 (icebreaker); it would fit ulx3s-85f or "
+        "ulx3s-85f-sdram or orangecrab-85f or tang-nano-20k")
     assert lower_for(program, "ulx3s-85f") == lower_for(program, "ecp5-85f") == \
         lower(program, PRESETS["ecp5-85f"])
 
 
 @pytest.mark.parametrize(("m", "hint"), [
-    (640, "it fits no board, but the core ddr-n16 or ddr-n64 or ddr-n16-prefill"),
+    (640, "it would fit ulx3s-85f-sdram or orangecrab-85f or tang-nano-20k"),
+    (5000, "it fits no board, but the core ddr-n64"),
     (7000, "it fits no board")])
 def test_a_model_for_no_board_is_refused(m, hint):
     program = random_program(2, d=16, layers=1, m=m, vocab=16)
@@ -150,7 +152,8 @@ def test_a_model_for_no_board_is_refused(m, hint):
 def test_unknown_boards_are_refused_with_the_nearest(program):
     with pytest.raises(UserError) as error:
         lower_for(program, "ulx3s")
-    assert str(error.value) == "unknown board 'ulx3s': did you mean 'ulx3s-85f'?"
+    assert str(error.value) == ("unknown board 'ulx3s': did you mean 'ulx3s-85f' or "
+                                "'ulx3s-85f-sdram'?")
     assert set(BOARDS.values()) <= set(PRESETS)
 
 

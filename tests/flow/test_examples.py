@@ -51,7 +51,9 @@ def image():
 
 def test_readme_lists_every_example():
     text = (ROOT / "examples" / "README.md").read_text()
-    scripts = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+    folder = ROOT / "examples"
+    scripts = sorted(path.relative_to(folder).as_posix()
+                     for path in [*folder.glob("*.py"), *folder.glob("c/*.c")])
     assert scripts == sorted(line.split("`")[1] for line in text.splitlines()
                              if line.startswith("| `"))
 

@@ -78,6 +78,13 @@ def test_sequences_side_by_side(name):
     assert run.saturations == {site: sum(one[site] for one in clips) for site in clips[0]}
 
 
+def test_sequences_of_a_model_whose_weights_are_not_kept(monkeypatch):
+    monkeypatch.setattr("ternforge_sim.reference.KEPT_WEIGHTS", 0)
+    run = simulate(library("two"), CORES["two"], lower(program(), CORES["two"]), [[3, 15], [7]], 2)
+    assert run.bit_exact, str(run.first_divergence)
+    assert run.sequences == [decoded([3, 15], 2), decoded([7], 2)]
+
+
 def test_sampling_is_of_each_stream():
     core = CORES["two"]
     run = simulate(library("two"), core, lower(program(), core), [[3], [3]], 6, temperature=1.5)
