@@ -14,7 +14,7 @@ BOARD = replace(
     ulx3s_85f.BOARD,
     name="ulx3s-85f-sdram",
     title="Radiona ULX3S (ECP5-85F), weights in its SDRAM",
-    core_mhz=66.0,
+    core_mhz=62.5,
     pins=(
         *ulx3s_85f.BOARD.pins,
         Pin(port="sdram_clk", site="F19", **_PAD),
