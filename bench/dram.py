@@ -41,7 +41,7 @@ def _model_of_25_mb() -> ModelConfig:
 
 
 CASES = (
-    Case("sdr", "sdr-n4", "9 layers of 1024, vocabulary 8192, SDR x16 at 132 MHz, 4 lanes",
+    Case("sdr", "sdr-n4", "9 layers of 1024, vocabulary 8192, SDR x16 at 125 MHz, 4 lanes",
          _model_of_25_mb(), ">= 94"),
     Case("ddr3-370m", "ddr3-n8", "370m, DDR3 x16 at 300 MT/s, 8 lanes", released_config("370m"),
          ">= 92"),

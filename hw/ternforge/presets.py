@@ -58,7 +58,7 @@ PRESETS["hbm-c8"] = replace(
 #: Chip and clocks of the cores whose image memory is generated with them: those of the ULX3S, of
 #: the OrangeCrab r0.2 with 1 Gbit, and of the Tang Nano 20K.
 DRAMS = {
-    "sdr-n4": DramConfig(kind="sdr", chip="MT48LC16M16", clock_hz=66_000_000),
+    "sdr-n4": DramConfig(kind="sdr", chip="MT48LC16M16", clock_hz=62_500_000),
     "ddr3-n8": DramConfig(kind="ddr3", chip="MT41K64M16", clock_hz=75_000_000),
     "gw2ar-18": DramConfig(kind="sdr", chip="M12L64322A", clock_hz=48_000_000, ratio=1,
                            data_bits=32, family="generic"),

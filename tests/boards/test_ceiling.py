@@ -14,7 +14,7 @@ def bound(name, model):
 def test_peak_bandwidth_is_the_memory_s_or_the_core_s():
     assert peak_bandwidth(board("icebreaker")) == 8 * 30e6
     assert peak_bandwidth(board("ulx3s-85f")) == 40 * 90e6
-    assert peak_bandwidth(board("ulx3s-85f-sdram")) == 2 * 2 * 66e6
+    assert peak_bandwidth(board("ulx3s-85f-sdram")) == 2 * 2 * 62.5e6
     assert peak_bandwidth(board("orangecrab-85f")) == 2 * 300e6
 
 

@@ -53,5 +53,6 @@ BOARD = Board(
     memory=ExternalMemory(dram=DRAMS["ddr3-n8"], size_bytes=128 << 20, prefix="ddram_",
                           tied=(("ddram_vccio", 1), ("ddram_gnd", 0))),
     url="https://orangecrab-fpga.github.io/orangecrab-hardware/",
-    verified="not built yet; not run on hardware",
+    verified="pins follow litex-boards; simulated with LiteDRAM; built to a bitstream; not run on "
+             "hardware",
 )

@@ -42,7 +42,8 @@ BOARD = Board(
         renamed=(("a", "O_sdram_addr"), ("we_n", "O_sdram_wen_n"), ("dm", "O_sdram_dqm"),
                  ("dq", "IO_sdram_dq"))),
     url="https://wiki.sipeed.com/hardware/en/tang/tang-nano-20k/nano-20k.html",
-    verified="not built yet; not run on hardware",
+    verified="pins follow litex-boards; simulated with LiteDRAM; built to a bitstream; not run on "
+             "hardware",
     synth_options=("-family", "gw2a", "-nowidelut"),
     route_options=("--vopt", "family=GW2A-18C"),
 )
