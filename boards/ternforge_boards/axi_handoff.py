@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from ternforge.axi import AxiSystem, AxiTop
@@ -19,6 +18,7 @@ from ternforge_boards.handoff import GOLDEN_STEPS, TOP
 from ternforge_boards.ipxact import component_xml
 from ternforge_boards.jobs import Progress
 from ternforge_boards.part import Part
+from ternforge_boards.records import templates
 from ternforge_boards.regmap import c_header, register_table
 from ternforge_boards.session import accesses, to_golden
 from ternforge_firmware.image import Image
@@ -100,9 +100,7 @@ def write_axi_handoff(design: AxiDesign, out: Path, area: AreaResult | None = No
         "limit": GOLDEN_STEPS * (8 * len(memory) // core.lanes + 200_000),
         "area": area, "area_title": AREA_FAMILIES[part.area].title,
     }
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("ternforge_boards"),
-                                     undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
-                                     trim_blocks=True, lstrip_blocks=True)
+    environment = templates(lstrip_blocks=True)
 
     def render(template: str) -> str:
         return environment.get_template(f"axi4/{template}.j2").render(values)

@@ -1,7 +1,5 @@
 """What a board is: a record of facts, found by name."""
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -9,6 +7,7 @@ from typing import Any, Literal
 import ternforge_boards.boards
 from ternforge.errors import unknown
 from ternforge.mem.litedram import DramConfig
+from ternforge_boards.records import records
 
 __all__ = ["Board", "ExternalMemory", "Pin", "Resources", "board", "boards", "vector"]
 
@@ -105,12 +104,7 @@ class Board:
 @cache
 def boards() -> dict[str, Board]:
     """All boards by name: every module in ``ternforge_boards.boards`` defines one ``BOARD``."""
-    found = {}
-    package = ternforge_boards.boards
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        record = importlib.import_module(module.name).BOARD
-        found[record.name] = record
-    return dict(sorted(found.items()))
+    return records(ternforge_boards.boards, "BOARD")
 
 
 def board(name: str) -> Board:

@@ -5,7 +5,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from ternforge.config import CoreConfig
@@ -22,6 +21,7 @@ from ternforge_boards.constraints import constraints, constraints_name
 from ternforge_boards.dram import DramSystem, controller
 from ternforge_boards.exchange import exchanges, to_mem
 from ternforge_boards.pll import pll_settings
+from ternforge_boards.records import templates
 from ternforge_boards.top import board_top
 from ternforge_firmware.image import Image
 from ternforge_firmware.lower import raise_
@@ -109,12 +109,6 @@ def _bank_files(design: Design) -> dict[str, str]:
             if (held := beats[bank.start:bank.start + bank.depth])}
 
 
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(loader=jinja2.PackageLoader("ternforge_boards"),
-                              undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
-                              trim_blocks=True)
-
-
 def _values(design: Design, program: Program) -> dict[str, Any]:
     """What every template may name."""
     image, core = design.image, design.core
@@ -142,7 +136,7 @@ def _write_testbench(design: Design, program: Program, folder: Path) -> None:
         "limit": 4 * len(image.memory()) // divisor + 10000,
         "banks": {name: text.count("\n") for name, text in banks.items()}, "cells": bool(cells),
     }
-    environment = _environment()
+    environment = templates()
     write_text(folder / "Makefile", environment.get_template("Makefile.j2").render(values))
     bench = folder / "testbench"
     bench.mkdir()
@@ -163,7 +157,7 @@ def write_handoff(design: Design, out: Path) -> list[str]:
     model of the chip.
     """
     program = raise_(design.image)
-    readme = _environment().get_template("README.md.j2").render(_values(design, program))
+    readme = templates().get_template("README.md.j2").render(_values(design, program))
     with atomic_folder(out) as folder:
         design.verilog.write(folder)
         write_text(folder / "ports.md", design.verilog.port_table())

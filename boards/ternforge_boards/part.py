@@ -1,7 +1,5 @@
 """A vendor's part with a memory behind AXI4: a record of facts, found by name."""
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -9,6 +7,7 @@ from typing import Literal
 import ternforge_boards.parts
 from ternforge.errors import unknown
 from ternforge.mem.axi4 import Axi4Config
+from ternforge_boards.records import records
 
 __all__ = ["Part", "part", "parts"]
 
@@ -34,12 +33,7 @@ class Part:
 @cache
 def parts() -> dict[str, Part]:
     """All parts by name: every module in ``ternforge_boards.parts`` defines one ``PART``."""
-    found = {}
-    package = ternforge_boards.parts
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        record = importlib.import_module(module.name).PART
-        found[record.name] = record
-    return dict(sorted(found.items()))
+    return records(ternforge_boards.parts, "PART")
 
 
 def part(name: str) -> Part:

@@ -53,7 +53,7 @@ def build(
         design = make_design(record, packed, clock)
     with console.status("simulating for cycles per token ..."):
         cycles = measure_cycles(design.core, packed, dram=design.dram)
-    suffix = Path(PACKERS[record.family][1]).suffix
+    suffix = PACKERS[record.family].suffix
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work, \
             console_progress(console) as progress:
         write_build_sources(design, Path(work))
