@@ -24,6 +24,7 @@ enum {
     PATIENCE_MS = 5000,  /* without a byte: the answer is lost */
     QUIET_MS = 100,      /* without a byte: the line is quiet */
     RETRIES = 3,
+    MEMORY_TRIES = 10000, /* a second or more on the line */
     WINDOW = 16,         /* WRITE requests under way at a time */
     CHECK_BEATS_MOST = 4096
 };
@@ -258,6 +259,18 @@ static void check_beats(struct board *board, const uint8_t *memory, unsigned lon
     }
 }
 
+/* Memory beside the FPGA is set up and tested after a reset, which takes milliseconds. */
+static void await_memory(struct board *board) {
+    struct frame reply;
+    int tries = 0;
+    do {
+        request(board, TERNFORGE_COMMAND_COUNTERS, NULL, 0, &reply);
+        if (reply.length != TERNFORGE_COUNTERS_EXTERNAL_LENGTH)
+            fail("the board's answer has a wrong length", NULL);
+    } while (reply.payload[TERNFORGE_COUNTERS_MEMORY] == TERNFORGE_MEMORY_INITIALISING
+             && ++tries < MEMORY_TRIES);
+}
+
 /* The image memory in a file, and how many beats it has. */
 static uint8_t *read_image(const char *name, unsigned lanes, unsigned long *beats) {
     uint8_t table[TERNFORGE_IMAGE_LENGTH + TERNFORGE_IMAGE_MEMORY_SECTIONS
@@ -351,6 +364,7 @@ int main(int argc, char **argv) {
         fail("the board speaks another version of the host protocol", NULL);
     board.lanes = reply.payload[TERNFORGE_INFO_LANES];
     board.memory_beats = number(reply.payload + TERNFORGE_INFO_MEMORY_BEATS, 3);
+    if (board.version == TERNFORGE_EXTERNAL_VERSION) await_memory(&board);
     if (image) upload(&board, image);
 
     request(&board, TERNFORGE_COMMAND_RESET, NULL, 0, &reply);
