@@ -18,8 +18,8 @@ from ternforge_boards.handoff import GOLDEN_STEPS, TOP
 from ternforge_boards.ipxact import component_xml
 from ternforge_boards.jobs import Progress
 from ternforge_boards.part import Part
-from ternforge_boards.records import templates
 from ternforge_boards.regmap import c_header, register_table
+from ternforge_boards.rendering import templates
 from ternforge_boards.session import accesses, to_golden
 from ternforge_firmware.image import Image
 from ternforge_firmware.lower import raise_

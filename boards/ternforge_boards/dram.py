@@ -9,15 +9,12 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from ternforge.config import CoreConfig
-from ternforge.mem.dram import DramMemory
+from ternforge.mem.dram import INSIDE, DramMemory
 from ternforge.mem.litedram import LiteDram, generate_litedram
 from ternforge.system import System
 from ternforge_boards.board import Board
 
 __all__ = ["DramSystem", "controller"]
-
-#: Ports of the controller that are wired inside.
-_INSIDE = ("init_", "level_", "port0_", "port1_")
 
 
 def controller(board: Board, clock_hz: int) -> LiteDram:
@@ -68,7 +65,7 @@ class DramSystem(wiring.Component):
     def __init__(self, config: CoreConfig, clock_hz: int, dram: LiteDram):
         self.system = System(config, clock_hz)
         self.config, self.dram = config, dram
-        ports = [port for port in dram.ports if not port.name.startswith(_INSIDE)]
+        ports = [port for port in dram.ports if not port.name.startswith(INSIDE)]
         self.own_clock = any(p.name == "clk" and p.direction == "output" for p in ports)
         pads = {p.name: IOPort(p.width, name=p.name) for p in ports if p.direction == "inout"}
         self.extra_ports = {name: (pad, None) for name, pad in pads.items()}

@@ -21,7 +21,7 @@ from ternforge_boards.constraints import constraints, constraints_name
 from ternforge_boards.dram import DramSystem, controller
 from ternforge_boards.exchange import exchanges, to_mem
 from ternforge_boards.pll import pll_settings
-from ternforge_boards.records import templates
+from ternforge_boards.rendering import templates
 from ternforge_boards.top import board_top
 from ternforge_firmware.image import Image
 from ternforge_firmware.lower import raise_

@@ -13,10 +13,10 @@ from .linear import beat_write, linear_read
 from .litedram import LiteDram
 from .native import NativeAdapter
 
-__all__ = ["DramMemory"]
+__all__ = ["INSIDE", "DramMemory"]
 
-#: Ports of the controller that are not connected here.
-OURS = ("init_", "level_", "port0_", "port1_")
+#: Ports of the controller that are wired inside.
+INSIDE = ("init_", "level_", "port0_", "port1_")
 
 
 class DramMemory(wiring.Component):
@@ -106,7 +106,7 @@ class DramMemory(wiring.Component):
             if port.name in ("clk", "rst") and port.direction == "input":
                 ports[f"i_{port.name}"] = (ClockSignal() if port.name == "clk"
                                            else ResetSignal(allow_reset_less=True))
-            elif not port.name.startswith(OURS):
+            elif not port.name.startswith(INSIDE):
                 ports[f"{letter}_{port.name}"] = (getattr(self, port.name) if self.pins is None
                                                   else self.pins[port.name])
         m.submodules.controller = Instance("litedram", **ports)
