@@ -71,6 +71,8 @@ def bench(
         "--only", metavar="PATTERN", help="Only these figures; may be repeated.")] = None,
     seeds: Annotated[int | None, typer.Option(
         "--seeds", help=f"Seeds of nextpnr whose median counts; {SEEDS} unless given.")] = None,
+    jobs: Annotated[int | None, typer.Option(
+        "--jobs", help="Measurements at a time; one for each processor unless given.")] = None,
     fresh: Annotated[bool, typer.Option(
         "--fresh", help="Measure again what an earlier run has measured.")] = False,
     output: Annotated[Path, typer.Option(
@@ -87,11 +89,14 @@ def bench(
     """Measure the figures and compare them with what they must reach.
 
     What is measured is kept by the content that it depends on: a run that was stopped goes on where
-    it was, and one that changed nothing takes seconds. A figure that cannot be measured is a row
+    it was, and one that changed nothing takes seconds. Speeds are measured after all else, with
+    nothing beside them. A figure that cannot be measured is a row
     with its reason, and makes the exit code 1.
     """
     if seeds is not None and seeds < 1:
         raise UserError(f"--seeds must be positive, not {seeds}")
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs must be positive, not {jobs}")
     count = seeds or (1 if quick else SEEDS)
     chosen = select(quick, only)
     if listing:
@@ -107,6 +112,9 @@ def bench(
 
         run = Run(MEASUREMENTS, seeds=range(1, count + 1), quick=quick, fresh=fresh,
                   progress=told)
+        workers = jobs or os.cpu_count() or 1
+        if workers > 1:
+            run.measure_side_by_side((name for figure in chosen for name in figure.needs), workers)
         rows = [run.row(figure) for figure in chosen]
     found = results(rows, run, quick=quick, seeds=count, load=load)
     write_text(output, to_json(found) + "\n")

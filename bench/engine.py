@@ -5,9 +5,12 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from importlib import metadata
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from ternforge.cache import cache_dir, cached, content_key
 from ternforge.errors import UserError
@@ -78,6 +81,26 @@ def _tell(error: Exception) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
+def _record(measurement: Measurement, seeds: Sequence[int]) -> str:
+    started = time.perf_counter()
+    data = measurement.run(seeds)
+    return to_json({"seconds": time.perf_counter() - started, "data": data})
+
+
+def _kept(key: str, take: Callable[[], str]) -> dict[str, Any]:
+    folder = cached(KIND, key, lambda folder: write_text(folder / "record.json", take()))
+    return json.loads((folder / "record.json").read_bytes())
+
+
+def _try(measurement: Measurement, key: str, seeds: Sequence[int]) -> str:
+    """Measure into the cache; the reason if it failed."""
+    try:
+        _kept(key, lambda: _record(measurement, seeds))
+    except Exception as error:
+        return _tell(error)
+    return ""
+
+
 class Run:
     """One run over the figures.
 
@@ -92,7 +115,7 @@ class Run:
     fresh : bool
         Take nothing from an earlier run.
     progress : callable
-        Told the name of a measurement as it starts.
+        Told the name of a measurement as it starts, or, of those side by side, as it ends.
 
     Attributes
     ----------
@@ -134,26 +157,43 @@ class Run:
     def _take(self, measurement: Measurement) -> tuple[Data, float]:
         def take() -> str:
             self._progress(measurement.name)
-            started = time.perf_counter()
-            data = measurement.run(self._seeds)
             self.taken.add(measurement.name)
-            return to_json({"seconds": time.perf_counter() - started, "data": data})
+            return _record(measurement, self._seeds)
 
         key = self._keys[measurement.name]
-        if self._fresh:
+        if self._fresh and measurement.name not in self.taken:
             shutil.rmtree(cache_dir(KIND) / key, ignore_errors=True)
-        if measurement.kept:
-            folder = cached(KIND, key, lambda folder: write_text(folder / "record.json", take()))
-            record = json.loads((folder / "record.json").read_bytes())
-        else:
-            record = json.loads(take())
+        record = _kept(key, take) if measurement.kept else json.loads(take())
         return record["data"], record["seconds"]
+
+    def measure_side_by_side(self, names: Iterable[str], jobs: int) -> None:
+        """:meth:`measure` several, ``jobs`` at a time; those that time something are left out."""
+        asked = [self._measurements[name] for name in dict.fromkeys(names)]
+        wanted = [one for one in asked if one.kept and (
+            self._fresh or not (cache_dir(KIND) / self._keys[one.name]).is_dir())]
+        # Spawned, so that no process inherits what another has open or loaded.
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            if self._fresh:
+                for one in wanted:
+                    shutil.rmtree(cache_dir(KIND) / self._keys[one.name], ignore_errors=True)
+            pending = {pool.submit(_try, one, self._keys[one.name], self._seeds): one.name
+                       for one in wanted}
+            try:
+                for done in as_completed(pending):
+                    name, reason = pending[done], done.result()
+                    self._progress(name)
+                    if reason:
+                        self.errors[name] = reason
+                    else:
+                        self.taken.add(name)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def row(self, figure: Figure) -> Row:
         """Measure one figure; a failure is its reason."""
         value, reason = None, ""
-        needed = [*figure.of, *filter(None, [figure.checked])]
-        found: Mapping[str, Data | None] = {name: self.measure(name) for name in needed}
+        found: Mapping[str, Data | None] = {name: self.measure(name) for name in figure.needs}
         for name, data in found.items():
             if data is None:
                 reason = reason or f"{name}: {self.errors[name]}"

@@ -95,6 +95,11 @@ class Figure:
         """First part of the name."""
         return self.name.partition(".")[0]
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Every measurement that it takes, that of its tokens included."""
+        return (*self.of, *filter(None, [self.checked]))
+
     def printed_by(self, quick: bool) -> str:
         """The command that prints it."""
         again = f"python -m bench --only {self.name}" + (" --quick" if quick else "")

@@ -41,7 +41,8 @@ def figures(tmp_path, monkeypatch):
 def call(tmp_path, capsys):
     def invoke(*words):
         code = run_function(command.bench, "python -m bench", [
-            *words, "-o", str(tmp_path / "r.json"), "--plots", str(tmp_path / "plots")])
+            *words, "--jobs", "1", "-o", str(tmp_path / "r.json"),
+            "--plots", str(tmp_path / "plots")])
         return code, *capsys.readouterr()
     return invoke
 

@@ -1,5 +1,7 @@
 """Measurements are kept by content; what fails is a row."""
 
+from functools import partial
+
 import pytest
 
 from bench.engine import Run, measurement_keys
@@ -176,3 +178,20 @@ def test_measurement_must_depend_on_something(root):
     with pytest.raises(ValueError, match=r"^a measurement must depend on files that exist, not "
                                          r"'no-such'$"):
         measurement_keys([entry], [1], root)
+
+
+def test_several_are_measured_side_by_side_and_speeds_are_not(root):
+    # Spawned processes find what they run by its name, so nothing of this file.
+    quick, broken = (Measurement(name=name, run=run, depends=("source",))
+                     for name, run in (("q", partial(dict, value=5)), ("b", partial(int, base=2))))
+    speed = Meter(7, name="s", kept=False)
+    told = []
+    for fresh in (False, False, True):
+        both = Run([quick, broken, speed.entry], root=root, seeds=(), progress=told.append,
+                   fresh=fresh)
+        both.measure_side_by_side(["q", "b", "q", "s"], 2)
+        assert speed.calls == 0
+        assert both.measure("q") == {"value": 5}
+        assert both.measure("b") is None
+        assert both.errors["b"].startswith("TypeError: ")
+    assert sorted(told) == ["b", "b", "b", "q", "q"]
