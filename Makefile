@@ -26,7 +26,7 @@ $(VENV)/.demo-installed: $(VENV)/pyvenv.cfg $(INPUTS)
 
 # Everything: what tests, lint, types and the builds need.
 $(VENV)/.all-installed: $(VENV)/pyvenv.cfg $(INPUTS)
-	$(PIP) -e '.[model,tokenizers,sim,cpu,flow,host,dram,dev,plot,bench]'
+	$(PIP) -e '.[model,tokenizers,sim,cpu,flow,host,dram,dev,plot,bench,html,sweep]'
 	@touch $@ $(VENV)/.demo-installed
 
 venv: $(VENV)/.all-installed  ## Install everything into .venv

@@ -14,7 +14,7 @@ from ternforge_boards.board import board, boards
 from ternforge_boards.build import BuildResult, SeedResult
 from ternforge_boards.handoff import Design
 from ternforge_boards.nextpnr import Clock
-from ternforge_boards.report import FIELDS, make_report
+from ternforge_boards.report.build import FIELDS, make_report
 
 RESULT = BuildResult(
     device="iCE40UP5K-SG48", fmax_mhz=33.25, constrained_mhz=30.0, met=True, lut=5000, ff=3000,

@@ -9,7 +9,7 @@ import pytest
 from ternforge.cli import run
 from ternforge_boards.board import board
 from ternforge_boards.commands import demo
-from ternforge_boards.report import FIELDS
+from ternforge_boards.report.build import FIELDS
 from ternforge_model.catalog import open_model
 
 pytestmark = [pytest.mark.usefixtures("toy_cores"), pytest.mark.xdist_group("toy-simulator")]

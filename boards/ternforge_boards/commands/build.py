@@ -16,7 +16,7 @@ from ternforge_boards.build import build as run_build
 from ternforge_boards.handoff import TOP, make_design, write_build_sources
 from ternforge_boards.jobs import console_progress
 from ternforge_boards.nextpnr import PACKERS
-from ternforge_boards.report import make_report, print_build, read_report
+from ternforge_boards.report.build import make_report, print_build, read_report
 from ternforge_boards.yosys import nextpnr_package, tool_version
 from ternforge_sim.commands import open_image
 from ternforge_sim.cycles import measure_cycles

@@ -6,7 +6,7 @@ from pathlib import Path
 from ternforge.cli import command
 from ternforge.errors import UserError
 from ternforge_boards.board import board as find_board
-from ternforge_boards.report import read_report, used_resources
+from ternforge_boards.report.build import read_report, used_resources
 from ternforge_firmware.image import Image
 from ternforge_model.options import Prompt, Seed, Temperature, Tokens
 from ternforge_sim.commands import (
