@@ -18,7 +18,7 @@ class Status(StrEnum):
 
 
 class Record(BaseModel):
-    """Base of everything in a report: unknown fields and numbers that are not finite are refused."""
+    """Base of all in a report: unknown fields and numbers that are not finite are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
