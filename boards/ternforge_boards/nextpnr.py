@@ -16,7 +16,7 @@ from ternforge_boards.constraints import constraints, constraints_name
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.yosys import Netlist, link, nextpnr_package, tool_version
 
-__all__ = ["PACKERS", "Clock", "Packer", "Placement", "pack", "parse_report", "place",
+__all__ = ["PACKERS", "Clock", "Packer", "Placement", "edge_net", "pack", "parse_report", "place",
            "place_seeds"]
 
 #: nextpnr keeps periods in whole picoseconds, so a constraint comes back a little off.
@@ -91,7 +91,7 @@ def parse_report(report: Mapping[str, Any], board: Board) -> tuple[list[Clock], 
             Clock(net=f"{source} to {target}", constrained_mhz=fastest,
                   achieved_mhz=round(1e3 / sum(step["delay"] for step in path["path"]), 2))
             for path in report["critical_paths"]
-            for source, target in [(_edge(path["from"]), _edge(path["to"]))]
+            for source, target in [(edge_net(path["from"]), edge_net(path["to"]))]
             if source and target and source != target]
     used = {name: int(report["utilization"][cell]["used"])
             for name, cell in UTILISATION[board.family].items()}
@@ -103,7 +103,7 @@ def parse_report(report: Mapping[str, Any], board: Board) -> tuple[list[Clock], 
     return clocks, used
 
 
-def _edge(event: str) -> str:
+def edge_net(event: str) -> str:
     """The clock of ``posedge NET``, without what nextpnr adds; empty for what has none."""
     _, found, net = event.partition("edge ")
     return _plain(net) if found else ""

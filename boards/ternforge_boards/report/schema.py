@@ -55,6 +55,8 @@ class AreaReport(Record):
     available: Area = Field(description="of the device")
     units: tuple[UnitArea, ...]
     source: str
+    cells: int = Field(default=0, ge=0, description="of the netlist")
+    indirect: int = Field(default=0, ge=0, description="of these, placed by their neighbours")
 
 
 class PathStep(Record):
