@@ -1,6 +1,5 @@
 """Whole systems with their shipped models: what ``ternforge build`` reports."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -9,6 +8,8 @@ from pathlib import Path
 from ternforge.cache import cache_dir
 from ternforge.presets import MODELS
 from ternforge.process import TERNFORGE, run_tool
+from ternforge_boards.report.figures import critical_clock
+from ternforge_boards.report.files import read_report
 
 from .figures import Data, Figure, Measurement, Reach
 
@@ -39,12 +40,16 @@ def command_of(model: str) -> str:
 
 
 def measure(model: str, seeds: Sequence[int]) -> Data:
-    """The report of the build of a shipped model for its board, with the first seed."""
+    """Figures of the build of a shipped model for its board, with the first seed."""
     arguments = command_of(model).split()[1:]
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
         run_tool([*TERNFORGE, *arguments, "-o", work], cwd=Path.cwd())
-        report = json.loads((Path(work) / "report.json").read_bytes())
-    return {**report, "bitstream": None}
+        report = read_report(Path(work))
+    clock, told = critical_clock(report), report.throughput
+    return {**report.area.total.model_dump(), "fmax_mhz": clock.achieved_mhz,
+            "cycles_per_token": told.cycles_per_token.value,
+            "tokens_per_second": told.tokens_per_second.value,
+            "weight_stream_share": told.bandwidth_share.value}
 
 
 MEASUREMENTS = tuple(Measurement(name=f"board.{board}", run=partial(measure, model),

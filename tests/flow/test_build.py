@@ -222,7 +222,7 @@ def test_report_is_read():
 def test_clock_is_met_up_to_rounding(achieved, met, tmp_path):
     slow = Clock(net="slow", achieved_mhz=achieved, constrained_mhz=90.0)
     fast = Clock(net="fast", achieved_mhz=400.0, constrained_mhz=25.0)
-    placement = Placement(seed=1, path=tmp_path, clocks=(fast, slow), used={})
+    placement = Placement(seed=1, path=tmp_path, report=tmp_path, clocks=(fast, slow), used={})
     assert placement.critical == slow
     assert placement.met is met
     assert replace(placement, clocks=(fast,)).met

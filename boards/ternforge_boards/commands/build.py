@@ -10,13 +10,15 @@ from rich.console import Console
 from ternforge.cache import cache_dir
 from ternforge.cli import command
 from ternforge.errors import UserError
-from ternforge.output import print_json, to_json, write_text
+from ternforge.output import print_json
 from ternforge_boards.board import board as find_board
 from ternforge_boards.build import build as run_build
 from ternforge_boards.handoff import TOP, make_design, write_build_sources
 from ternforge_boards.jobs import console_progress
 from ternforge_boards.nextpnr import PACKERS
-from ternforge_boards.report.build import make_report, print_build, read_report
+from ternforge_boards.report.build import make_report
+from ternforge_boards.report.files import plain, read_report, write_report
+from ternforge_boards.report.show import print_report, print_summary, report_csv
 from ternforge_boards.yosys import nextpnr_package, tool_version
 from ternforge_sim.commands import open_image
 from ternforge_sim.cycles import measure_cycles
@@ -63,24 +65,35 @@ def build(
                            # nextpnr knows the clock behind a PLL, but not of a Gowin part
                            freq_mhz=design.core_mhz if record.family == "gowin" else None,
                            progress=progress)
-    figures = make_report(design, result, cycles)
+    with console.status("making the report ..."):
+        made = make_report(design, result, cycles)
     packed.write(folder / "image.tfi")
-    write_text(folder / "report.json", to_json(figures) + "\n")
+    write_report(made, folder / "report.json")
     if as_json:
-        print_json(figures)
+        print_json(plain(made))
         return
-    print_build(figures)
-    Console().print(f"bitstream and report in {folder}", markup=False)
+    print_summary(made)
+    Console().print(f"bitstream and report in {folder}; `ternforge report {folder}` shows all of "
+                    "it", markup=False, soft_wrap=True)
 
 
-@command(example="ternforge report build/icebreaker-shakespeare-up5k")
+@command(example="ternforge report build/icebreaker-shakespeare-up5k\n"
+                 "ternforge report build/icebreaker-shakespeare-up5k -o A.json --csv A.csv")
 def report(
     build: Annotated[Path, typer.Argument(help="Folder of a build, or its report.json.")],
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--output", help="Copy the report to this file, for `ternforge compare`.")] = None,
+    csv: Annotated[Path | None, typer.Option(
+        "--csv", help="Write every figure as a row of a CSV file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the figures of a build."""
-    figures = read_report(build)
+    """Show all figures of a build: area, clocks, cycles, speed, power, and where each is from."""
+    told = read_report(build)
+    if out is not None:
+        write_report(told, out)
+    if csv is not None:
+        report_csv(told, csv)
     if as_json:
-        print_json(figures)
+        print_json(plain(told))
     else:
-        print_build(figures)
+        print_report(told)

@@ -6,7 +6,8 @@ from pathlib import Path
 from ternforge.cli import command
 from ternforge.errors import UserError
 from ternforge_boards.board import board as find_board
-from ternforge_boards.report.build import read_report, used_resources
+from ternforge_boards.report.figures import critical_clock, resources
+from ternforge_boards.report.files import read_report
 from ternforge_firmware.image import Image
 from ternforge_model.options import Prompt, Seed, Temperature, Tokens
 from ternforge_sim.commands import (
@@ -30,16 +31,18 @@ def _board_rows(board: str, image: Image, cycles: float) -> Iterator[tuple[str, 
     if folder.is_dir():
         try:
             report = read_report(folder)
-            if report["model_hash"] != image.model_hash:
+            if report.design.model_hash != image.model_hash:
                 raise UserError("it is of another model")
         except UserError as error:
             built = [(f"build in {folder}", f"left out: {error}")]
         else:
-            mhz, source = report["core_mhz"], "the build's clock"
-            fmax, constraint = report["fmax_mhz"], report["constrained_mhz"]
+            mhz, source = report.design.core_mhz, "the build's clock"
+            clock = critical_clock(report)
+            fmax, constraint = clock.achieved_mhz, clock.constrained_mhz
             built = [("Fmax", f"{fmax:.1f} MHz (constraint {constraint:.1f} MHz), nextpnr")]
             built += [(name, f"{count:,} of {available:,} ({count / available:.0%})")
-                      for name, count, available in used_resources(report)]
+                      for name, count, available
+                      in resources(report.area.total, report.area.available)]
     yield "tokens/s", f"{mhz * 1e6 / cycles:.0f} at {mhz:g} MHz, {source}"
     yield from built
     if not built:

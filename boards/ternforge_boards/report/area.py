@@ -16,16 +16,16 @@ def area_report(module: dict[str, Any], units: Units, board: Board,
                 total: dict[str, int]) -> AreaReport:
     """What each unit takes, largest first.
 
-    nextpnr does not say which cell belongs to which unit, so that the cells of the netlist are
-    counted as it packs them (:mod:`.cells`). What it adds by itself, such as constants or a table
-    to pass a PLL's lock, is in ``total`` alone.
+    nextpnr does not say which cell belongs to which unit, so that cells are counted as it packs
+    them (:mod:`.cells`). What it adds by itself, such as constants or a table to pass a PLL's lock,
+    is in ``total`` alone.
 
     Parameters
     ----------
     module : dict
-        Flat module in Yosys' JSON form.
+        What :func:`~.cells.taken` counts.
     units : Units
-        Of that module.
+        Of the netlist.
     board : Board
         Gives the family, and what the device has.
     total : dict
@@ -33,7 +33,7 @@ def area_report(module: dict[str, Any], units: Units, board: Board,
     """
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for name, what, count in taken(module, board.family):
-        found[units.of_cell[name]][what] += count
+        found[units.find(name)][what] += count
     areas = [UnitArea(name=name, area=Area(**{what: counts[what] for what in COUNTED}))
              for name, counts in found.items()]
     areas.sort(key=lambda unit: (-unit.area.lut, -unit.area.ff, unit.name))
@@ -42,4 +42,4 @@ def area_report(module: dict[str, Any], units: Units, board: Board,
         total=Area(**{what: total[what] for what in COUNTED}),
         available=Area(**{what: getattr(have, what) for what in COUNTED}),
         units=tuple(areas), cells=len(units.of_cell), indirect=len(units.indirect),
-        source="total: nextpnr; units: cells of Yosys' netlist, counted as nextpnr packs them")
+        source="total: nextpnr; units: cells of the netlist, counted as nextpnr packs them")

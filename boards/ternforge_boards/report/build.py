@@ -1,131 +1,109 @@
-"""``report.json`` of a build: what was measured, and how it prints."""
+"""The report of a build, from its design, its files and a simulation."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from ternforge.errors import UserError
-from ternforge_boards.board import board as find_board
+from ternforge.cache import content_key
+from ternforge_boards import handoff
 from ternforge_boards.build import BuildResult
-from ternforge_boards.handoff import Design
-from ternforge_firmware.image import load_json
+from ternforge_boards.constraints import constraints
+from ternforge_boards.yosys import top_module
 
-__all__ = ["FIELDS", "FORMAT", "make_report", "print_build", "read_report", "used_resources"]
+from .area import area_report
+from .paths import clock_reports
+from .schema import CauseCycles, Design, Evidence, Report, SeedReport, Throughput
+from .units import attribute
+from .value import Status, Value
 
-FORMAT = 1  #: version of the file
-
-#: What every report holds, and what kind each value is: "text", "count" (a whole number),
-#: "figure" (a number, zero or more), "flag", "names" (an object with text values) or "path"
-#: (text, or null).
-FIELDS = {
-    "board": "text", "model": "text", "model_hash": "text", "device": "text", "core_mhz": "figure",
-    "fmax_mhz": "figure", "constrained_mhz": "figure", "met": "flag", "lut": "count",
-    "ff": "count", "block_ram": "count", "dsp": "count", "spram": "count", "seed": "count",
-    "cycles_per_token": "figure", "ideal_cycles_per_token": "figure",
-    "weight_stream_share": "figure", "checked_tokens": "count", "bit_exact": "flag",
-    "tokens_per_second": "figure", "bitstream": "path", "tool_versions": "names",
-}
+__all__ = ["make_report", "peak_bytes_per_cycle"]
 
 
-def make_report(design: Design, result: BuildResult, cycles: dict[str, Any]) -> dict[str, Any]:
-    """All figures of a build as plain data.
+def make_report(design: handoff.Design, result: BuildResult, cycles: dict[str, Any]) -> Report:
+    """Everything that is known of a build, its power left out.
 
-    LUT, FF, block RAM, DSP and Fmax come from nextpnr, cycles from simulation;
-    ``tokens_per_second`` is the clock of the core over the cycles per token.
+    Parameters
+    ----------
+    design : Design
+        What was generated.
+    result : BuildResult
+        What the tools made of it; its files are read.
+    cycles : dict
+        From :func:`~ternforge_sim.cycles.measure_cycles`.
     """
-    return {
-        "format": FORMAT,
-        "board": design.board.name,
-        "model": design.image.model,
-        "model_hash": design.image.model_hash,
-        "core": vars(design.core),
-        "core_mhz": design.core_mhz,
-        **asdict(result),
-        **cycles,
-        "tokens_per_second": design.core_mhz * 1e6 / cycles["cycles_per_token"],
-    }
+    netlist = _module(Path(result.netlist))
+    units = attribute(netlist)
+    routing = json.loads(Path(result.routing).read_bytes())
+    # nextpnr writes Gowin's cells as it placed them; of the others there is the netlist.
+    cells = _module(Path(result.placed)) if design.board.family == "gowin" else netlist
+    used = {what: getattr(result, what) for what in ("lut", "ff", "block_ram", "dsp", "spram")}
+    return Report(
+        name=f"{design.image.model} on {design.board.name}",
+        design=_design(design, cycles["ternary_weights"]),
+        tool_versions=result.tool_versions,
+        seed=result.seed,
+        seeds=tuple(SeedReport(seed=s.seed, fmax_mhz=s.fmax_mhz, met=s.met) for s in result.seeds),
+        area=area_report(cells, units, design.board, used),
+        clocks=clock_reports(result.clocks, routing, units),
+        throughput=_throughput(design, cycles),
+        evidence=_evidence(cycles),
+        bitstream=result.bitstream)
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """Read a ``report.json``, or the one in a folder.
-
-    Raises
-    ------
-    UserError
-        If there is none, or it is not one of ours.
-    """
-    file = path / "report.json" if path.is_dir() else path
-    again = "make it again with `ternforge build`"
-    try:
-        report = load_json(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {str(file)!r}: {error.strerror}; make one with "
-                        "`ternforge build`") from None
-    except ValueError:
-        raise UserError(f"{str(file)!r} is not a report, or a truncated one: it must be JSON; "
-                        f"{again}") from None
-    if not isinstance(report, dict) or report.get("format") != FORMAT:
-        raise UserError(f"{str(file)!r} is not a report of format {FORMAT}: {again}")
-    for name, kind in FIELDS.items():
-        if name not in report:
-            raise UserError(f"the report {str(file)!r} must have the field {name!r}: {again}")
-        if not _is(kind, report[name]):
-            raise UserError(f"the field {name!r} of the report {str(file)!r} must be "
-                            f"{KINDS[kind]}, not {report[name]!r}: {again}")
-    find_board(report["board"])
-    return report
+def _module(path: Path) -> dict[str, Any]:
+    return top_module(json.loads(path.read_bytes()))[1]
 
 
-#: No figure of a build comes near it.
-LARGEST = 10**15
-
-#: Kinds of :data:`FIELDS` in messages.
-KINDS = {"text": "text", "count": "a whole number", "figure": "a number", "flag": "true or false",
-         "names": "an object with text values", "path": "text or null"}
+def peak_bytes_per_cycle(design: handoff.Design) -> float:
+    """What the image's memory gives in a cycle of the core at most, if the core takes it all."""
+    return min(design.core.lanes, design.dram.bytes_per_cycle) if design.dram else design.core.lanes
 
 
-def _is(kind: str, value: Any) -> bool:
-    if kind == "flag":
-        return isinstance(value, bool)
-    if kind == "names":
-        return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-    if kind in ("text", "path"):
-        return isinstance(value, str) or (kind == "path" and value is None)
-    if isinstance(value, bool) or not isinstance(value, int if kind == "count" else int | float):
-        return False
-    return 0 <= value < LARGEST
+def _design(design: handoff.Design, weights: int) -> Design:
+    board, core, image = design.board, design.core, design.image
+    if design.dram:
+        memory = f"{design.dram.chip}, {design.dram.kind.upper()}, {design.dram.data_bits} bits"
+    else:
+        memory = "single-port RAM and block RAM" if core.single_port_beats else "block RAM"
+    verilog = design.verilog
+    return Design(
+        board=board.name, device=board.part, family=board.family, core=vars(core),
+        core_mhz=design.core_mhz, memory=memory,
+        memory_bytes_per_second=peak_bytes_per_cycle(design) * design.core_mhz * 1e6,
+        design_hash=content_key(verilog.text, verilog.memories, design.controller,
+                                design.board_top, constraints(board)),
+        model=image.model, model_hash=image.model_hash, ternary_weights=weights)
 
 
-def used_resources(report: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
-    """Name, number that the build uses, and number that the device has, of each resource."""
-    have = find_board(report["board"]).resources
-    yield "LUT4", report["lut"], have.lut
-    yield "flip-flops", report["ff"], have.ff
-    yield "block RAM", report["block_ram"], have.block_ram
-    yield "DSP", report["dsp"], have.dsp
-    if have.spram:
-        yield "single-port RAM", report["spram"], have.spram
+def _throughput(design: handoff.Design, cycles: dict[str, Any]) -> Throughput:
+    taken, streams = cycles["cycles_per_token"], cycles["streams"]
+    ideal = cycles["ternary_weights"] / 5 / peak_bytes_per_cycle(design)
+
+    def simulated(value: float, unit: str, source: str) -> Value:
+        return Value(value=value, unit=unit, status=Status.SIMULATED, source=source)
+
+    clock = f"{design.core_mhz:g} MHz over the simulated cycles"
+    rate = design.core_mhz * 1e6 / taken
+    return Throughput(
+        cycles_per_token=simulated(taken, "cycles", "Verilator, generated Verilog, "
+                                   f"{cycles['steps']} steps"),
+        ideal_cycles_per_token=Value(
+            value=ideal, unit="cycles", status=Status.ESTIMATED,
+            source="five ternary weights in a byte, over the bytes per cycle of the image's "
+                   f"memory, {peak_bytes_per_cycle(design):g}"),
+        causes=tuple(CauseCycles(cause=cause, cycles=count)
+                     for cause, count in cycles["causes"].items()),
+        streams=streams,
+        tokens_per_second=simulated(rate, "tok/s", clock),
+        tokens_per_second_summed=simulated(rate * streams, "tok/s", f"{clock}, {streams} "
+                                           f"stream{'s' * (streams > 1)}"),
+        bandwidth_share=simulated(ideal / taken, "1", "ideal cycles over simulated ones; headers, "
+                                  "constants and scales count as lost"))
 
 
-def print_build(report: dict[str, Any], console: Console | None = None) -> None:
-    """The report as a table, with the share of the device that is used."""
-    table = Table(title=f"{report['model']} on {report['board']} ({report['device']})")
-    for title in ("what", "value", "of the device", "from"):
-        table.add_column(title, justify="right" if title == "value" else "left")
-
-    for name, count, available in used_resources(report):
-        table.add_row(name, f"{count:,}", f"{count / available:.0%}", "nextpnr")
-    table.add_row("Fmax", f"{report['fmax_mhz']:.1f} MHz",
-                  f"constraint {report['constrained_mhz']:.1f} MHz",
-                  f"nextpnr, seed {report['seed']}")
-    table.add_row("cycles per token", f"{report['cycles_per_token']:.0f}",
-                  f"{report['weight_stream_share']:.1%} of the weight-stream limit", "simulation")
-    table.add_row("tokens/s", f"{report['tokens_per_second']:.0f}",
-                  f"at {report['core_mhz']:g} MHz", "clock / cycles")
-    exact = "bit-exact" if report["bit_exact"] else "NOT bit-exact"
-    table.add_row("tokens checked", str(report["checked_tokens"]), exact, "simulation")
-    (console or Console()).print(table)
+def _evidence(cycles: dict[str, Any]) -> Evidence:
+    return Evidence(
+        checked_tokens=cycles["checked_tokens"], bit_exact=cycles["bit_exact"],
+        of=f"the generated Verilog in Verilator, {cycles['steps']} steps of {cycles['streams']} "
+           f"sequence{'s' * (cycles['streams'] > 1)} from empty states; each write to vectors, "
+           "states and codes, and each token, against the integer model")

@@ -1,6 +1,5 @@
 """What each cell of a netlist takes of the device, as nextpnr counts it after packing."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,7 +34,8 @@ def taken(module: dict[str, Any], family: str) -> Iterator[Taken]:
     Parameters
     ----------
     module : dict
-        Flat module in Yosys' JSON form.
+        Flat module in Yosys' JSON form: the netlist; of Gowin parts what nextpnr writes, with the
+        tables that it puts before flip-flops.
     family : str
         ``ice40``, ``ecp5`` or ``gowin``.
     """
@@ -127,31 +127,21 @@ def _ecp5(module: dict[str, Any]) -> Iterator[Taken]:
 
 
 def _gowin(module: dict[str, Any]) -> Iterator[Taken]:
-    cells = module["cells"]
-    sums = {_input(cell, "COUT") for cell in cells.values() if cell["type"] == "ALU"}
-    loads = loads_of(module)
-    for name, cell in cells.items():
+    small = 0  # multipliers of which two make one
+    for name, cell in module["cells"].items():
         kind = cell["type"]
-        if kind.startswith("LUT") and kind[3:].isdigit():
+        if kind in ("LUT4", "ALU"):
             yield name, "lut", 1
-        elif kind.startswith("DFF"):
-            yield name, "ff", 1
         elif kind == "RAM16SDP4":
             yield name, "lut", 4
-        elif kind == "ALU":
-            chain, out = _input(cell, "CIN"), _input(cell, "COUT")
-            ends = (chain not in sums) + any(port != "CIN" for _, port in loads[out])
-            yield name, "lut", 1 + ends  # a chain's carry comes and leaves through an ALU
+        elif kind.startswith("DFF"):
+            yield name, "ff", 1
+        elif kind == "MULT9X9":
+            small += 1
+            if small % 2:
+                yield name, "dsp", 1
 
 
 #: How the tables and flip-flops of each family are counted.
 LOGIC: dict[str, Callable[[dict[str, Any]], Iterator[Taken]]] = {
     "ice40": _ice40, "ecp5": _ecp5, "gowin": _gowin}
-
-
-def total(found: Iterator[Taken]) -> Counter[str]:
-    """Sum over all cells."""
-    counts: Counter[str] = Counter()
-    for _, what, count in found:
-        counts[what] += count
-    return counts

@@ -1,0 +1,75 @@
+"""Reading and writing ``report.json``."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ternforge.errors import UserError
+from ternforge.output import to_json, write_text
+from ternforge_boards.board import board as find_board
+from ternforge_firmware.image import load_json
+
+from .schema import FORMAT, Report
+
+__all__ = ["plain", "read_report", "schema_text", "write_report"]
+
+AGAIN = "make it again with `ternforge build`"
+
+
+def plain(report: Report) -> dict[str, Any]:
+    """The report as plain data for JSON."""
+    return report.model_dump(mode="json")
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write ``report.json``, whole or not at all."""
+    write_text(path, to_json(plain(report)) + "\n")
+
+
+def schema_text() -> str:
+    """JSON Schema of a report; ``docs/report.schema.json`` holds it."""
+    return to_json(Report.model_json_schema()) + "\n"
+
+
+def read_report(path: Path) -> Report:
+    """Read a report, or the ``report.json`` in a folder.
+
+    Raises
+    ------
+    UserError
+        If there is none, or it is not one of this version.
+    """
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {str(file)!r}: {error.strerror}; make one with "
+                        "`ternforge build`") from None
+    try:
+        told = load_json(raw)
+    except ValueError:
+        raise UserError(f"{str(file)!r} is not a report, or a truncated one: it must be JSON; "
+                        f"{AGAIN}") from None
+    if not isinstance(told, dict) or type(told.get("format")) is not int or (
+            told["format"] != FORMAT):
+        raise UserError(f"{str(file)!r} is not a report of format {FORMAT}: {AGAIN}")
+    try:
+        report = Report.model_validate_json(raw, strict=True)
+    except ValidationError as error:
+        raise UserError(_sentence(file, error)) from None
+    find_board(report.design.board)
+    return report
+
+
+def _sentence(file: Path, error: ValidationError) -> str:
+    """The first thing that is wrong with a report."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    match first["type"]:
+        case "missing":
+            return f"the report {str(file)!r} must have the field {field!r}: {AGAIN}"
+        case "extra_forbidden":
+            return f"the report {str(file)!r} must not have the field {field!r}: {AGAIN}"
+    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"the field {field!r} of the report {str(file)!r} is wrong ({rule}): {AGAIN}"
