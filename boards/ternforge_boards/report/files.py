@@ -12,7 +12,7 @@ from ternforge_firmware.image import load_json
 
 from .schema import FORMAT, Report
 
-__all__ = ["plain", "read_report", "schema_text", "write_report"]
+__all__ = ["AGAIN", "load_report", "plain", "read_report", "schema_text", "write_report"]
 
 AGAIN = "make it again with `ternforge build`"
 
@@ -32,6 +32,28 @@ def schema_text() -> str:
     return to_json(Report.model_json_schema()) + "\n"
 
 
+def load_report(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Find the file, which may be the ``report.json`` in a folder, and read it as JSON.
+
+    Raises
+    ------
+    UserError
+        If there is none, or it is not an object.
+    """
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        told = load_json(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {str(file)!r}: {error.strerror}; make one with "
+                        "`ternforge build`") from None
+    except ValueError:
+        raise UserError(f"{str(file)!r} is not a report, or a truncated one: it must be JSON; "
+                        f"{AGAIN}") from None
+    if not isinstance(told, dict):
+        raise UserError(f"{str(file)!r} is not a report of format {FORMAT}: {AGAIN}")
+    return file, told
+
+
 def read_report(path: Path) -> Report:
     """Read a report, or the ``report.json`` in a folder.
 
@@ -40,22 +62,11 @@ def read_report(path: Path) -> Report:
     UserError
         If there is none, or it is not one of this version.
     """
-    file = path / "report.json" if path.is_dir() else path
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {str(file)!r}: {error.strerror}; make one with "
-                        "`ternforge build`") from None
-    try:
-        told = load_json(raw)
-    except ValueError:
-        raise UserError(f"{str(file)!r} is not a report, or a truncated one: it must be JSON; "
-                        f"{AGAIN}") from None
-    if not isinstance(told, dict) or type(told.get("format")) is not int or (
-            told["format"] != FORMAT):
+    file, told = load_report(path)
+    if type(told.get("format")) is not int or told["format"] != FORMAT:
         raise UserError(f"{str(file)!r} is not a report of format {FORMAT}: {AGAIN}")
     try:
-        report = Report.model_validate_json(raw, strict=True)
+        report = Report.model_validate_json(file.read_bytes(), strict=True)
     except ValidationError as error:
         raise UserError(_sentence(file, error)) from None
     find_board(report.design.board)

@@ -95,8 +95,8 @@ def _path(report: Report, net: str) -> Table:
     for unit, cells, delay, routing in runs:
         table.add_row(unit, str(cells), f"{delay:.2f}", f"{routing:.2f}")
     table.add_section()
-    table.add_row("sum", *(f"{sum(run[k] for run in runs):.{digits}f}"
-                           for k, digits in ((1, 0), (2, 2), (3, 2))))
+    table.add_row("sum", str(sum(run[1] for run in runs)), f"{sum(run[2] for run in runs):.2f}",
+                  f"{sum(run[3] for run in runs):.2f}")
     return table
 
 
