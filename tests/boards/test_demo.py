@@ -9,8 +9,10 @@ import pytest
 from ternforge.cli import run
 from ternforge_boards.board import board
 from ternforge_boards.commands import demo
-from ternforge_boards.report.build import FIELDS
+from ternforge_boards.report.files import plain
 from ternforge_model.catalog import open_model
+
+from .builds import build_report
 
 pytestmark = [pytest.mark.usefixtures("toy_cores"), pytest.mark.xdist_group("toy-simulator")]
 
@@ -28,12 +30,13 @@ def call(toy_model, capsys, tmp_path, monkeypatch):
     return invoke
 
 
-def report(model_hash):
-    """A ``report.json`` with every field that it must have."""
-    values = {"text": "x", "count": 10, "figure": 50.0, "flag": True, "names": {}, "path": None}
-    return {"format": 1, **{name: values[kind] for name, kind in FIELDS.items()},
-            "board": "ulx3s-85f", "model": "toy", "model_hash": model_hash, "lut": 20910,
-            "fmax_mhz": 97.25, "constrained_mhz": 93.75, "core_mhz": 93.75}
+def report(folder, model_hash):
+    """A ``report.json`` of the demo's board, its other figures those of a build by hand."""
+    told = plain(build_report(folder, lut=20910))
+    told["design"] |= {"board": "ulx3s-85f", "model_hash": model_hash, "core_mhz": 93.75}
+    told["area"]["available"]["lut"] = 83640
+    told["clocks"][0] |= {"achieved_mhz": 97.25, "constrained_mhz": 93.75}
+    return json.dumps(told)
 
 
 def check_speed(out, mhz, source):
@@ -54,10 +57,10 @@ def test_demo_shows_text_and_verdict(call):
     assert call("--seed", "5")[1].partition("\n")[0] != out.partition("\n")[0]
 
 
-def test_demo_shows_the_area_of_a_build(call, toy_model):
+def test_demo_shows_the_area_of_a_build(call, toy_model, tmp_path):
     folder = Path("build/ulx3s-85f-toy")
     folder.mkdir(parents=True)
-    (folder / "report.json").write_text(json.dumps(report(open_model(toy_model).program.digest)))
+    (folder / "report.json").write_text(report(tmp_path, open_model(toy_model).program.digest))
     code, out, _ = call()
     assert code == 0
     assert "97.2 MHz (constraint 93.8 MHz), nextpnr" in out
@@ -66,12 +69,12 @@ def test_demo_shows_the_area_of_a_build(call, toy_model):
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    ("{", "is not a report"), (json.dumps(report("0" * 64)), "another model"),
+    ("{", "is not a report"), ("", "another model"), ('{"format": 1}', "not a report of format 2"),
 ])
-def test_demo_goes_on_past_a_bad_report(call, text, reason):
+def test_demo_goes_on_past_a_bad_report(call, text, reason, tmp_path):
     folder = Path("build/ulx3s-85f-toy")
     folder.mkdir(parents=True)
-    (folder / "report.json").write_text(text)
+    (folder / "report.json").write_text(text or report(tmp_path, "0" * 64))
     code, out, _ = call()
     assert code == 0
     told = " ".join(out.split())

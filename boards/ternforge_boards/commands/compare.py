@@ -93,7 +93,7 @@ def print_comparison(compared: Comparison, console: Console | None = None) -> No
         table.add_column(column, justify="right")
     for row in compared.rows:
         table.add_row(row.name, *(_cell(row.cell(column)) for column in FIGURES))
-    table.caption = ("m measured, s simulated, e estimated, p published; where a range is known, it "
+    table.caption = ("m measured, s simulated, e estimated, p published; where a range is known it "
                      "stands for the figure")
     table.caption_justify = "left"
     console.print(table)

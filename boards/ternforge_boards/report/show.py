@@ -101,7 +101,9 @@ def _path(report: Report, net: str) -> Table:
 
 
 def _provenance(report: Report) -> Table:
-    table = _table("provenance", "what", "value")
+    table = Table(title="provenance", title_justify="left")
+    table.add_column("what")
+    table.add_column("value", overflow="fold")
     design = report.design
     rows = {
         "core": ", ".join(f"{name}={value}" for name, value in design.core.items()),
