@@ -284,4 +284,6 @@ struct DramModel {
     }
 };
 
+#if !defined(DRAM_WAITS)
 using ImageMemory = DramModel;
+#endif

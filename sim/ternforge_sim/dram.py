@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ __all__ = ["DramCore", "DramCounts", "DramMemoryModel", "DramNumbers", "build_dr
 
 FOLDER = Path(__file__).parent
 CHIP = [FOLDER / "levels.hpp", FOLDER / "dram.hpp"]
-CALLS = FOLDER / "dram_calls.cpp"
+WAITS, CALLS = FOLDER / "dram_waits.hpp", FOLDER / "dram_calls.cpp"
 
 #: What LiteDRAM has no numbers for, in clocks. Mode registers: tMOD of JESD79-3F, and the two that
 #: SDR chips ask for; a long calibration takes 512 clocks, which the model knows.
@@ -97,11 +97,11 @@ def build_dram_simulator(config: CoreConfig, dram: DramConfig, *,
     key = content_key("dram-accelerator", repr(config), repr(dram), controller.text,
                       generator_key())
     folder = cached("verilog", key, fill)
-    harness = "".join(part.read_text() for part in (*CHIP, HARNESS, CALLS))
+    harness = "".join(part.read_text() for part in (*CHIP, WAITS, HARNESS, CALLS))
     return build_library(
         [folder / "accelerator.v", folder / "litedram.v"], "accelerator", harness, trace=trace,
         cflags=("-O2", f"-DSTATE_ADDRESS_BITS={config.state_address_bits}",
-                f"-DSTREAMS={config.streams}", f"-DCORES={config.cores}",
+                f"-DSTREAMS={config.streams}", f"-DCORES={config.cores}", "-DDRAM_WAITS",
                 *dram_defines(controller)), progress=progress)
 
 
@@ -153,6 +153,7 @@ class DramCore(VerilatedCore):
                 ("start", ctypes.c_int, pointer, ctypes.POINTER(DramNumbers), u64),
                 ("fill", ctypes.c_int, pointer, pointer, u64),
                 ("error", ctypes.c_char_p, pointer),
+                ("waits", None, pointer, ctypes.POINTER(u64)),
                 ("counts", None, pointer, ctypes.POINTER(u64))):
             function = getattr(self._library, f"ternforge_dram_{name}")
             function.restype, function.argtypes = result, arguments
@@ -181,10 +182,18 @@ class DramCore(VerilatedCore):
             raise ValueError(f"image must fit the memory chip, not have {flat.nbytes} bytes")
 
     def step_all(self, tokens, **options) -> Step:
-        """As that of :class:`VerilatedCore`."""
+        """As that of :class:`VerilatedCore`, with what it waited for in the chip."""
+        before = self._waits()
         step = super().step_all(tokens, **options)
         self._raise_error()
-        return step
+        return replace(step, waits={name: count - before[name]
+                                    for name, count in self._waits().items()})
+
+    def _waits(self) -> dict[str, int]:
+        """Cycles without a beat so far because of the chip, by cause."""
+        two = (ctypes.c_uint64 * 2)()
+        self._library.ternforge_dram_waits(self._core, two)
+        return {"rows": two[0], "refresh": two[1]}
 
     def counts(self) -> DramCounts:
         """Commands so far."""

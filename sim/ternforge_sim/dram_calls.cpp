@@ -25,4 +25,9 @@ void ternforge_dram_counts(const Simulation* s, uint64_t* four) {
     four[2] = s->memory.writes, four[3] = s->memory.refreshes;
 }
 
+// Cycles in which the core waited for a beat because of a change of the row, and of a refresh.
+void ternforge_dram_waits(const Simulation* s, uint64_t* two) {
+    two[0] = s->memory.waits[WatchedDram::row], two[1] = s->memory.waits[WatchedDram::refresh];
+}
+
 }  // extern "C"

@@ -3,7 +3,7 @@
 import ctypes
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -83,12 +83,16 @@ class Step:
     activity : ndarray
         What the cycles went to, uint32 of shape ``[packets, causes]`` in the order of
         :class:`~ternforge.core.sequencer.Cause`; its sum is ``cycles``.
+    waits : dict of str to int
+        Of those of :attr:`~ternforge.core.sequencer.Cause.MEMORY`, the ones that a memory chip
+        needed to change its row (``rows``) and to refresh itself (``refresh``).
     """
 
     tokens: list[int] | None
     cycles: int
     events: np.ndarray
     activity: np.ndarray
+    waits: dict[str, int] = field(default_factory=dict)
 
     @property
     def token(self) -> int | None:

@@ -58,7 +58,8 @@ class Simulation:
     passes: int = 0  #: passes over the weights; of a single stream, one for each token
     cycles: int = 0  #: hardware cycles of all passes
     pass_cycles: list[int] = field(default_factory=list)  #: of each
-    #: of these, by what they went to (:class:`~ternforge.core.sequencer.Cause`, in small letters)
+    #: of these, by what they went to (:class:`~ternforge.core.sequencer.Cause`, in small letters);
+    #: what waits for a memory chip's rows and refreshes stands apart, as in :attr:`.Step.waits`
     causes: Counter[str] = field(default_factory=Counter)
     ideal_cycles: float = 0.0  #: weights of one pass over weights per cycle
     simulator_seconds: float = 0.0  #: time spent in the Verilated model
@@ -133,6 +134,8 @@ class _Run:
         run.passes += 1
         run.causes.update({cause.name.lower(): int(count) for cause, count
                            in zip(Cause, step.activity.sum(0), strict=True)})
+        run.causes.update(step.waits)
+        run.causes.subtract(memory=sum(step.waits.values()))
         run.fed_tokens += sum(token is not None for token in now.tokens)
         positions = list(self.positions)
         for sequence, token in zip(now.sequences, now.tokens, strict=True):

@@ -27,11 +27,11 @@ def test_report_is_shown(report, tmp_path, capsys, monkeypatch):
     (tmp_path / "report.json").write_text(json.dumps(report))
     assert run(["report", str(tmp_path)]) == 0
     told = capsys.readouterr().out
-    for part in ("toy on icebreaker", "33.2 MHz", "constraint 30.0 MHz", "20,000 cycles", "75.0%",
-                 "1,500 tok/s", "bit-exact", "measured", "simulated", "estimated",
-                 "nextpnr, seed 3", "core.lanes", "barrier: the quantiser",
-                 "1 of 6 cells have neither", "power was not estimated", "critical path of core_clock",
-                 "0" * 64, "0.70"):
+    for part in (
+            "toy on icebreaker", "33.2 MHz", "constraint 30.0 MHz", "20,000 cycles", "75.0%",
+            "1,500 tok/s", "bit-exact", "measured", "simulated", "estimated", "nextpnr, seed 3",
+            "core.lanes", "barrier: the quantiser", "1 of 6 cells have neither",
+            "power was not estimated", "critical path of core_clock", "0" * 64, "0.70"):
         assert part in told
     assert run(["report", str(tmp_path / "report.json"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == report

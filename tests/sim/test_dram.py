@@ -9,6 +9,7 @@ import pytest
 from ternforge import presets
 from ternforge.cli import run_function
 from ternforge.config import CoreConfig
+from ternforge.core.sequencer import Cause
 from ternforge.mem.litedram import DramConfig
 from ternforge.process import ToolError
 from ternforge_firmware.host import Board
@@ -57,6 +58,28 @@ def test_tokens_equal_integer_model(kind):
     assert run.checked_tokens == run.fed_tokens == 5
     fed = [*PROMPT, *run.tokens[:-1]]
     assert run.saturations == dict(IntegerModel(program()).forward(fed).saturations)
+    assert sum(run.causes.values()) == run.cycles
+    assert min(run.causes.values()) >= 0
+    assert run.causes["refresh"] > 0
+    assert run.causes["rows"] > 0
+
+
+def test_waits_for_a_chip_grow_with_its_refreshes(kind):
+    """Twenty tokens: what each refresh costs is about the time for which the chip is busy."""
+    core, dram = CORES[kind], DRAMS[kind]
+    model = DramMemoryModel(dram=dram)
+    hardware = DramCore(library(kind), core, model)
+    hardware.load(lower(program(), core).memory())
+    before = hardware.counts().refreshes
+    steps = [hardware.step(token) for token in range(20)]
+    refreshes = hardware.counts().refreshes - before
+    hardware.close()
+    waits = [step.waits for step in steps]
+    for step in steps:
+        assert sum(step.waits.values()) <= step.activity[:, Cause.MEMORY.value].sum()
+    busy = model.controller.chip["tRFC"] / dram.ratio  # controller cycles
+    refreshing = sum(wait["refresh"] for wait in waits)
+    assert 0.2 * busy * refreshes < refreshing < 4 * (busy + 10) * refreshes
 
 
 def test_the_chip_is_refreshed_and_read_once(kind):
