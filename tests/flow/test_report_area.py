@@ -35,7 +35,7 @@ module adder (input clk, input [31:0] x, output reg [31:0] sum);
 endmodule
 module mixer (input clk, input [31:0] x, output [31:0] mixed);
   reg [7:0] memory [0:511];
-  reg [7:0] value = 0;
+  reg [7:0] value;
   reg [31:0] state = 1, other = 0;
   integer k;
   initial for (k = 0; k < 512; k = k + 1) memory[k] = k * k + (k >> 3);
@@ -72,7 +72,7 @@ def test_units_add_up_to_what_nextpnr_counts(name, tmp_path):
     assert (areas["adder_i"].ff, areas["mixer_i"].ff) == (120, 64)
     routing = json.loads(Path(result.routing).read_bytes())
     [clock] = clock_reports(result.clocks, routing, units)
-    assert clock.net == "clk"
+    assert clock.net.endswith("clk")
     assert {step.unit for step in clock.path} <= {"adder_i", "mixer_i", "top"}
     assert sum(step.delay_ns for step in clock.path) == pytest.approx(
         1e3 / clock.achieved_mhz, rel=0.01)
