@@ -61,6 +61,7 @@ def add(cin: Any, cout: Any) -> dict[str, Any]:
     ({"a": add("x", 5), "b": add(5, "x")}, 4),
     ({"a": add("0", 5), "b": add(5, "x")}, 6),  # a carry from the fabric
     ({"a": add("x", 5), "b": add(5, 6), "c": cell("LUT4", A=[6], Z=[7])}, 7),  # and one to it
+    ({"a": add("x", 5), "b": add(5, 6)}, 6),  # to a net that nothing reads
     ({"a": cell("TRELLIS_DPR16X4", DO=[2])}, 6),
 ])
 def test_ecp5_tables(cells, tables):

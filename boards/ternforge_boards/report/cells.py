@@ -121,9 +121,10 @@ def _ecp5(module: dict[str, Any]) -> Iterator[Taken]:
                 yield name, "lut", 6  # four tables that hold bits, two sites of the write port
             case "CCU2C":
                 chain, out = _input(cell, "CIN"), _input(cell, "COUT")
-                ends = (chain != "x" and chain not in carries) + any(
-                    port != "CIN" for _, port in loads[out] if out != "x")
-                yield name, "lut", 2 + 2 * ends  # a carry from or to the fabric takes a CCU2C more
+                enters = chain != "x" and chain not in carries
+                leaves = out != "x" and [port for _, port in loads[out]] != ["CIN"]
+                # A carry from the fabric takes a CCU2C more, and one to it, even if nothing reads.
+                yield name, "lut", 2 + 2 * (enters + leaves)
 
 
 def _gowin(module: dict[str, Any]) -> Iterator[Taken]:
