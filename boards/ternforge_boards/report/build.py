@@ -82,23 +82,20 @@ def _throughput(design: handoff.Design, cycles: dict[str, Any]) -> Throughput:
     def simulated(value: float, unit: str, source: str) -> Value:
         return Value(value=value, unit=unit, status=Status.SIMULATED, source=source)
 
-    clock = f"{design.core_mhz:g} MHz over the simulated cycles"
+    clock = f"{design.core_mhz:g} MHz / simulated cycles"
     rate = design.core_mhz * 1e6 / taken
     return Throughput(
-        cycles_per_token=simulated(taken, "cycles", "Verilator, generated Verilog, "
-                                   f"{cycles['steps']} steps"),
+        cycles_per_token=simulated(taken, "cycles", f"Verilator, {cycles['steps']} steps"),
         ideal_cycles_per_token=Value(
             value=ideal, unit="cycles", status=Status.ESTIMATED,
-            source="five ternary weights in a byte, over the bytes per cycle of the image's "
-                   f"memory, {peak_bytes_per_cycle(design):g}"),
+            source=f"weights / 5 per byte / {peak_bytes_per_cycle(design):g} bytes per cycle"),
         causes=tuple(CauseCycles(cause=cause, cycles=count)
                      for cause, count in cycles["causes"].items()),
         streams=streams,
         tokens_per_second=simulated(rate, "tok/s", clock),
         tokens_per_second_summed=simulated(rate * streams, "tok/s", f"{clock}, {streams} "
                                            f"stream{'s' * (streams > 1)}"),
-        bandwidth_share=simulated(ideal / taken, "1", "ideal cycles over simulated ones; headers, "
-                                  "constants and scales count as lost"))
+        bandwidth_share=simulated(ideal / taken, "1", "ideal cycles over simulated ones"))
 
 
 def _evidence(cycles: dict[str, Any]) -> Evidence:

@@ -77,7 +77,7 @@ def figures(report: Report) -> Iterator[Figure]:
     yield Figure(
         section="evidence", name="tokens checked",
         value=Value(value=report.evidence.checked_tokens, unit="tokens", status=Status.SIMULATED,
-                    source=report.evidence.of),
+                    source="Verilator, against the integer model"),
         note="bit-exact" if report.evidence.bit_exact else "NOT bit-exact")
 
 
@@ -119,7 +119,7 @@ def _throughput(report: Report) -> Iterator[Figure]:
     if told.streams > 1:
         yield Figure(section="throughput", name="tokens/s, all streams",
                      value=told.tokens_per_second_summed, note=f"{told.streams} streams")
-    yield Figure(section="throughput", name="share of the memory's bandwidth",
+    yield Figure(section="throughput", name="share of the bandwidth",
                  value=told.bandwidth_share,
                  note=f"of {report.design.memory_bytes_per_second / 1e9:.3g} GB/s, "
                       f"{report.design.memory}")
