@@ -40,6 +40,8 @@ def ff(d: int, q: int) -> dict[str, Any]:
     ({"a": lut(10, 2, 3, 4), "c": carry(5, 3, 10, "0")}, 2),
     ({"c": carry(5, 2, 3, 9), "a": lut(10, i3=5)}, 3),  # a carry out of the fabric comes in
     ({"c": carry(5, 2, 3, "0"), "a": lut(10, i1=5)}, 3),  # and one leaves to the fabric
+    # A carry that the next logic cell and something else read.
+    ({"c": carry(5, 7, 8, "0"), "d": carry(6, 2, 3, 5), "a": lut(10, 2, 3, 5), "b": lut(11, 5)}, 4),
     ({"c": carry(5, 2, 3, "0"), "a": lut(10, i3=5)}, 2),  # but not to the next table's carry pin
 ])
 def test_ice40_logic_cells(cells, logic):
@@ -108,6 +110,15 @@ def test_a_table_follows_most_of_its_readers_and_then_what_it_reads():
         "c": "core", "d": "core"}
     assert units.of_cell[f"{lanes}.lonely"] == "core.lanes"
     assert units.indirect == {"a", "b", "c"}
+
+
+def test_a_table_waits_until_all_of_its_readers_are_placed():
+    units = attribute(module({
+        "f": cell("SB_DFF", 33, D=[11], Q=[3]), "g": cell("SB_DFF", 34, D=[12], Q=[4]),
+        "h": cell("SB_DFF", 22, D=[10], Q=[5]),
+        "a": cell("SB_LUT4", I0=[5], O=[10]),  # read by the core, and by two tables of the lanes
+        "b": cell("SB_LUT4", I0=[10], O=[11]), "c": cell("SB_LUT4", I0=[10], O=[12])}))
+    assert [units.of_cell[name] for name in "abc"] == ["core.lanes"] * 3
 
 
 def test_of_several_copies_of_a_module_the_name_decides():
