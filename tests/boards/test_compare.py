@@ -2,7 +2,10 @@
 
 import csv
 import json
+import sys
 from dataclasses import replace
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +15,7 @@ from ternforge_boards.report.compare import COLUMNS, Comparison, Versioned, comp
 from ternforge_boards.report.files import plain, write_report
 from ternforge_boards.report.published import ANCHORS
 from ternforge_boards.report.schema import Energy, Power, Report
+from ternforge_boards.report.show import print_report
 from ternforge_boards.report.value import Status, Value
 
 from .builds import build_report
@@ -196,6 +200,25 @@ AGAIN = "make it again with `ternforge build`"
 PARTIAL = f"'FILE' is not a whole report of format 1: {AGAIN}"
 
 
+def test_the_page_gets_reports_and_comparison(call, tmp_path, monkeypatch):
+    given: dict[str, Any] = {}
+
+    def write_page(path, reports, *, comparison):
+        given.update(path=path, reports=reports, comparison=comparison)
+
+    page = SimpleNamespace(write_page=write_page, Compared=SimpleNamespace,
+                           ComparedRow=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "ternforge_boards.page", cast(ModuleType, page))
+    assert call("--html", str(tmp_path / "p.html"), "--published")[0] == 0
+    assert given["path"] == tmp_path / "p.html"
+    assert [report.design.model for report in given["reports"]] == ["toy", "old"]
+    assert given["comparison"].columns == COLUMNS
+    rows = given["comparison"].rows
+    assert len(rows) == 12
+    assert rows[-1].href == ANCHORS[-1].url
+    assert all(len(row.cells) == len(COLUMNS) for row in rows)
+
+
 @pytest.mark.parametrize(("content", "message"), [
     ("{", f"'FILE' is not a report, or a truncated one: it must be JSON; {AGAIN}"),
     ('{"format": 3}', f"'FILE' is not a report of format 2: {AGAIN}"),
@@ -218,6 +241,17 @@ def test_bad_reports_are_one_sentence(call, tmp_path, content, message):
 def test_no_csv_is_written_for_a_bad_report(call, tmp_path):
     assert call("--csv", str(tmp_path / "c.csv"), files=("A.json", "none.json"))[0] == 2
     assert not (tmp_path / "c.csv").exists()
+
+
+def test_power_is_shown_as_its_range(report, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    made = changed(report, power=power(board=watts(0.5, 0.25, 1.0), core=watts(None, 1e-3, 2e-3)))
+    print_report(made)
+    told = capsys.readouterr().out
+    for part in ("0.25 to 1 W", "1 to 2 mW", "core per token", "25 °C, 1.2 V", "unknown"):
+        assert part in told
+    assert "500 mW" not in told
+    assert "power was not estimated" not in told
 
 
 def test_plain_comparison_is_json(report):

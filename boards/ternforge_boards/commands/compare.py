@@ -88,7 +88,7 @@ def print_comparison(compared: Comparison, console: Console | None = None) -> No
     """The figures, then what is not like for like, and where published ones are from."""
     console = console or Console()
     table = Table(title="comparison", title_justify="left")
-    table.add_column("system")
+    table.add_column("system", overflow="fold")
     for column in FIGURES:
         table.add_column(column, justify="right")
     for row in compared.rows:
