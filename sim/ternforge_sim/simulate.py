@@ -135,7 +135,7 @@ class _Run:
         run.causes.update({cause.name.lower(): int(count) for cause, count
                            in zip(Cause, step.activity.sum(0), strict=True)})
         run.causes.update(step.waits)
-        run.causes.subtract(memory=sum(step.waits.values()))
+        run.causes["memory"] -= sum(step.waits.values())
         run.fed_tokens += sum(token is not None for token in now.tokens)
         positions = list(self.positions)
         for sequence, token in zip(now.sequences, now.tokens, strict=True):
