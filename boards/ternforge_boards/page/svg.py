@@ -7,7 +7,7 @@ from markupsafe import Markup
 __all__ = ["PATTERNS", "drawing", "mark", "shape", "tag", "text"]
 
 #: Series have as many colours and patterns; what comes after begins again.
-PATTERNS = 8
+PATTERNS = 10
 
 SHAPES = ("M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z", "M-4.5 -4.5h9v9h-9Z", "M0 -5.5L5.5 4.5H-5.5Z",
           "M0 -6L6 0L0 6L-6 0Z")

@@ -7,7 +7,7 @@ from ternforge_boards.report.value import Status, Value
 
 from .text import MISSING, figure, number, percent, span
 
-__all__ = ["Cell", "Column", "Table", "count", "missing", "share", "shown"]
+__all__ = ["Cell", "Column", "Note", "Table", "count", "missing", "share", "shown"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,16 @@ class Cell:
     reason: str = ""  #: smaller, below the text; wraps
     status: Status | None = None
     marks: tuple[int, ...] = ()  #: numbers of footnotes
-    href: str = ""  #: of a citation
+
+
+@dataclass(frozen=True)
+class Note:
+    """A footnote."""
+
+    heading: str
+    text: str
+    source: str = ""  #: a citation
+    href: str = ""  #: where it leads, if anywhere
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Table:
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
-    notes: Sequence[str] = field(default=())  #: footnotes, from 1
+    notes: Sequence[Note] = field(default=())  #: footnotes, from 1
     name: str = ""  #: a class, to find it by
 
     def __post_init__(self):
@@ -76,5 +85,8 @@ def shown(value: Value | str | None, *, unit: bool = True, marks: Sequence[int] 
     if value.value is None:
         return Cell(span(value) or "not given", key=value.high, reason=value.source,
                     status=value.status if value.low is not None else None, marks=tuple(marks))
-    text = figure(value.value, value.unit) if unit else number(value.value)
-    return Cell(text, key=value.value, detail=span(value), status=value.status, marks=tuple(marks))
+    rough = value.low is not None
+    text = (figure(value.value, value.unit, rough=rough) if unit else
+            number(value.value, rough=rough))
+    return Cell(text, key=value.value, detail=span(value, unit=unit), status=value.status,
+                marks=tuple(marks))

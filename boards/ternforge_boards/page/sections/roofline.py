@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ternforge_boards.page.charts.roofline import roof, roofline
+from ternforge_boards.page.charts.roofline import Roof, roof, roofline
+from ternforge_boards.page.svg import shape
 from ternforge_boards.page.tables import Cell, Column, Table, count, missing, share
 from ternforge_boards.page.text import figure, number
 
@@ -24,13 +25,17 @@ def roofline_section(builds: Builds) -> dict[str, Any] | None:
                Column("MAC per byte", numeric=True), Column("reached", numeric=True),
                Column("memory", numeric=True), Column("lanes", numeric=True),
                Column("bound by"), Column("of the bound", numeric=True)]
-    legend = [(r.key, series % 8, f"memory {figure(r.bandwidth, 'B/s')}" + (
-        "" if r.compute is None else f", lanes {figure(r.compute, 'MAC/s')}"))
-        for series, r in enumerate(roofs)]
+    legend = [(r.key, n % 8, shape(n, 17, 6, class_=f"point c{n % 8}"), _bounds(r))
+              for n, r in enumerate(roofs)]
     says = [f"{r.key} reaches {number(100 * r.macs / r.limit)} % of what its {r.bound} "
             f"{'allows' if r.bound == 'memory' else 'allow'}" for r in roofs]
     return {"chart": roofline(roofs), "legend": legend, "says": "; ".join(says) + ".",
             "table": Table("Bounds of each build", columns, rows, name="roofline")}
+
+
+def _bounds(r: Roof) -> str:
+    lanes = "" if r.compute is None else f", lanes {figure(r.compute, 'MAC/s')}"
+    return f"memory {figure(r.bandwidth, 'B/s')}{lanes}"
 
 
 def _rate(value: float, unit: str) -> Cell:

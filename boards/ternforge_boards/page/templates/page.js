@@ -21,7 +21,7 @@ function sortBy(heading) {
   for (const other of heading.parentNode.cells) other.setAttribute("aria-sort", "none");
   const order = descending ? "descending" : "ascending";
   heading.setAttribute("aria-sort", order);
-  said.textContent = `${table.caption.textContent}: sorted by ${heading.textContent.trim()}, ${order}`;
+  said.textContent = `${table.caption.textContent}: sorted by ${heading.querySelector("button").textContent}, ${order}`;
 }
 
 for (const button of document.querySelectorAll("table.data thead button")) {
