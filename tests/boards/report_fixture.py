@@ -57,7 +57,7 @@ def throughput(causes: dict[str, float], ideal: float, mhz: float) -> Throughput
         ideal_cycles_per_token=simulated(ideal, "cycles", "beats of a token"),
         causes=tuple(CauseCycles(cause=c, cycles=n) for c, n in causes.items()),
         tokens_per_second=rate, tokens_per_second_summed=rate,
-        bandwidth_share=simulated(ideal / total, "", "ideal over simulated cycles"))
+        bandwidth_share=simulated(ideal / total, "1", "ideal over simulated cycles"))
 
 
 def path(*steps: tuple[str, float, str, str]) -> tuple[PathStep, ...]:

@@ -28,6 +28,7 @@ def number(value: float, *, rough: bool = False) -> str:
         return f"{value:,.0f}"
     if abs(value) < 1e-3:
         return f"{value:.3g}"
+    value = float(f"{value:.3g}")  # 9.996 is 10.0, not 10.00
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
