@@ -111,8 +111,8 @@ def test_sections_without_data_are_left_out():
 
 
 def test_an_empty_page_is_refused():
-    with pytest.raises(UserError, match="^a page must show at least one report, a comparison or a "
-                                        "sweep$"):
+    with pytest.raises(UserError, match=r"^a page must show at least one report, a comparison or "
+                                        r"a sweep$"):
         render_page([])
 
 
@@ -176,8 +176,9 @@ def test_a_refused_figure_of_a_comparison_is_in_the_note():
 @pytest.mark.parametrize(("value", "unit", "text"), [
     (24_187.4, "tok/s", "24,187 tok/s"), (91.823, "MHz", "91.8 MHz"), (6.1e-6, "J", "6.10 μJ"),
     (9.9996e-4, "W", "1.00 mW"), (999.6e-6, "W", "1.00 mW"), (0, "W", "0 W"),
-    (5.3e9, "MAC/s", "5.30 GMAC/s"), (250e6, "B/s", "250 MB/s"), (18_689, "cycles",
-    "18,689 cycles"), (0.8333, "1", "83.3 %"), (1, "1", "100 %"), (6.6e-11, "J", "66 pJ"), (9.996, "MHz", "10.0 MHz")])
+    (5.3e9, "MAC/s", "5.30 GMAC/s"), (250e6, "B/s", "250 MB/s"),
+    (18_689, "cycles", "18,689 cycles"), (0.8333, "1", "83.3 %"), (1, "1", "100 %"),
+    (6.6e-11, "J", "66 pJ"), (9.996, "MHz", "10.0 MHz")])
 def test_figures(value, unit, text):
     assert figure(value, unit) == text
 
