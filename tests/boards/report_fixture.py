@@ -3,9 +3,10 @@
 Figures are of the size of real ones, and belong to no build.
 """
 
+import sys
 from typing import Any
 
-from ternforge_boards.page import Compared, ComparedRow, SweepPoint
+from ternforge_boards.page import Compared, ComparedRow, SweepPoint, write_page
 from ternforge_boards.report.schema import (
     Area,
     AreaReport,
@@ -242,3 +243,9 @@ def points() -> list[SweepPoint]:
     made.append(SweepPoint(name="icebreaker lanes=64 30 MHz", group="icebreaker, shakespeare-up5k",
                            reason="needs 6,900 LUT4; the iCE40UP5K has 5,280"))
     return made
+
+
+if __name__ == "__main__":  # python -m tests.boards.report_fixture PAGE
+    builds = [ice40_report(), ecp5_report()]
+    write_page(sys.argv[1], builds, comparison=comparison(*builds), points=points(),
+               title="Two boards (invented figures)")

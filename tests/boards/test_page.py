@@ -1,7 +1,9 @@
 import base64
 import hashlib
 import re
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from ternforge_boards.page.charts.roofline import roof
 from ternforge_boards.page.charts.timing import path_bars
 from ternforge_boards.page.charts.treemap import treemap
 from ternforge_boards.page.scale import linear, logarithmic
+from ternforge_boards.page.screenshot import screenshots
 from ternforge_boards.page.sections.comparison import comparison_table
 from ternforge_boards.page.svg import tag
 from ternforge_boards.page.text import figure, number, percent, span
@@ -272,3 +275,31 @@ def test_roofline_of_many_streams_is_bound_by_the_lanes():
     unknown = report.design.model_copy(update={"core": {"lanes": "many"}})
     assert (bare := roof(report.model_copy(update={"design": unknown}), "A")) is not None
     assert bare.compute is None
+
+
+def test_pictures_want_a_page_and_a_browser(tmp_path, monkeypatch):
+    page = tmp_path / "page.html"
+    with pytest.raises(UserError, match=r"^there is no page '.*page\.html'; write one with "):
+        screenshots(page, tmp_path)
+    page.write_text("")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"^Chromium and ChromeDriver are not on the PATH: install "
+                                        r"Debian's packages with `apt-get install chromium "
+                                        r"chromium-driver`$"):
+        screenshots(page, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_what_installs_chromium_says_what_to_do_without_apt(tmp_path):
+    script = Path(__file__).with_name("install-chromium")
+    done = subprocess.run(["/bin/sh", script], env={"PATH": str(tmp_path)}, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 1
+    assert "As root, on Debian: apt-get install chromium chromium-driver" in done.stderr
+
+
+def test_a_missed_clock_is_told_in_words():
+    page = render_page([ecp5_report()])
+    assert '<span class="detail bad">misses 62.5 MHz</span>' in page
+    assert '<span class="detail bad">missed</span>' in page
+    assert 'class="detail bad"' not in render_page([ice40_report()])

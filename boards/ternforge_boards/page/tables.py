@@ -27,6 +27,7 @@ class Cell:
     key: float | str | None = None  #: what it sorts by; None comes last
     detail: str = ""  #: smaller, below the text, in one line
     reason: str = ""  #: smaller, below the text; wraps
+    bad: bool = False  #: whether the detail is a complaint
     status: Status | None = None
     marks: tuple[int, ...] = ()  #: numbers of footnotes
 

@@ -4,7 +4,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from ternforge_boards.page.scale import linear
+from ternforge_boards.page.scale import Scale, linear
 from ternforge_boards.page.svg import drawing, mark, tag, text
 from ternforge_boards.page.text import number
 from ternforge_boards.report.schema import ClockReport, PathStep
@@ -26,20 +26,23 @@ def path_bars(clock: ClockReport, *, name: str) -> Markup:
     axis = [tag("g", tag("line", x1=scale(t), x2=scale(t), y1=4, y2=bottom, class_="grid"),
                 text(scale(t), bottom + 18, f"{number(t)} ns", anchor="middle", class_="tick"))
             for t in scale.ticks]
-    rows, start = [], 0.0
+    bars, labels, start = [], [], 0.0
     for n, (unit, steps) in enumerate(stays):
-        rows.append(_row(unit, steps, start, n * ROW + 8, scale))
-        start += sum(step.delay_ns for step in steps)
+        end = start + sum(step.delay_ns for step in steps)
+        bars += _bar(steps, start, n * ROW + 8, scale)
+        labels.append(_labels(unit, end - start, scale(end), n * ROW + 23))
+        start = end
     limit = tag("g", tag("line", x1=scale(period), x2=scale(period), y1=4, y2=bottom + 24,
                          class_="limit"),
                 text(scale(period), bottom + 38, f"period {number(period)} ns", anchor="middle",
                      class_="limit-label"))
     return drawing(WIDTH, bottom + 46, f"Critical path of {clock.net} in {name}: {number(total)} ns"
-                   f" through {', '.join(unit for unit, _ in stays)}", *axis, limit, *rows,
+                   f" through {', '.join(unit for unit, _ in stays)}", *axis, *bars, limit, *labels,
                    kind="path")
 
 
-def _row(unit: str, steps: list[PathStep], start: float, y: float, scale) -> Markup:
+def _bar(steps: list[PathStep], start: float, y: float, scale: Scale) -> list[Markup]:
+    """A segment for each hop."""
     segments, at = [], start
     for step in steps:
         x, width = scale(at), scale(at + step.delay_ns) - scale(at)
@@ -49,6 +52,10 @@ def _row(unit: str, steps: list[PathStep], start: float, y: float, scale) -> Mar
             tag("rect", x=x, y=y, width=width, height=ROW - 10, class_=f"s{pattern}"),
             tag("rect", x=x, y=y, width=width, height=ROW - 10, fill=f"url(#p{pattern})")))
         at += step.delay_ns
-    label = unit if len(unit) <= 26 else f"{unit[:12]}\N{HORIZONTAL ELLIPSIS}{unit[-12:]}"
-    return tag("g", text(LEFT - 12, y + 15, label, anchor="end", class_="unit"), *segments,
-               text(scale(at) + 8, y + 15, f"{number(at - start)} ns", class_="value"))
+    return segments
+
+
+def _labels(unit: str, delay: float, x: float, y: float) -> Markup:
+    name = unit if len(unit) <= 26 else f"{unit[:12]}\N{HORIZONTAL ELLIPSIS}{unit[-12:]}"
+    return tag("g", text(LEFT - 12, y, name, anchor="end", class_="unit"),
+               text(x + 8, y, f"{number(delay)} ns", class_="value"))

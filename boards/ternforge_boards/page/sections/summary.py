@@ -47,12 +47,13 @@ def _figures(report: Report) -> list[tuple[str, Cell]]:
     clock, total, have = core_clock(report), report.area.total, report.area.available
     fmax = missing() if clock is None else Cell(
         f"{number(clock.achieved_mhz)} MHz", key=clock.achieved_mhz, status=Status.MEASURED,
-        detail=f"{'meets' if clock.met else 'misses'} {number(clock.constrained_mhz)} MHz")
+        detail=f"{'meets' if clock.met else 'misses'} {number(clock.constrained_mhz)} MHz",
+        bad=not clock.met)
     area = Cell(f"{total.lut:,}", key=float(total.lut), status=Status.MEASURED,
                 detail=f"{percent(total.lut / have.lut)} of {have.lut:,}" if have.lut else "")
     exact = report.evidence.bit_exact and report.evidence.checked_tokens > 0
     evidence = Cell("bit-exact" if exact else "not shown exact", key=str(exact),
-                    detail=f"{report.evidence.checked_tokens:,} tokens checked",
+                    detail=f"{report.evidence.checked_tokens:,} tokens checked", bad=not exact,
                     status=Status.SIMULATED)
     energy = report.power and report.power.energy
     return [

@@ -36,7 +36,7 @@ def _clock(key: str, report: Report, clock: ClockReport) -> list[Cell]:
     return [Cell(f"{key}  {report.name}", key=key), Cell(clock.net, key=clock.net),
             count(clock.achieved_mhz, "MHz"), count(clock.constrained_mhz, "MHz"),
             Cell(f"{slack:+.2f} ns".replace("-", "\N{MINUS SIGN}"), key=slack),
-            Cell("met" if clock.met else "missed", key=str(clock.met))]
+            Cell("met", key="1") if clock.met else Cell("", key="0", detail="missed", bad=True)]
 
 
 def _path(key: str, clock: ClockReport) -> Table:
