@@ -93,11 +93,11 @@ def power(core: tuple[float, float, float], memory: tuple[float, float, float] |
 
 
 def report(name: str, **parts: Any) -> Report:
-    return Report(name=name, tool_versions={"yosys": "0.70", "nextpnr": "0.11.1",
-                                            "amaranth": "0.5.10"},
-                  evidence=Evidence(checked_tokens=4, bit_exact=True,
-                                    of="Verilated system against the integer model, prompt \"a\""),
-                  **parts)
+    same: dict[str, Any] = {
+        "tool_versions": {"yosys": "0.70", "nextpnr": "0.11.1", "amaranth": "0.5.10"},
+        "evidence": Evidence(checked_tokens=4, bit_exact=True,
+                             of="Verilated system against the integer model, prompt \"a\"")}
+    return Report(name=name, **{**same, **parts})
 
 
 def ice40_report(name: str = "shakespeare-up5k on icebreaker", **changes: Any) -> Report:

@@ -303,3 +303,17 @@ def test_a_missed_clock_is_told_in_words():
     assert '<span class="detail bad">misses 62.5 MHz</span>' in page
     assert '<span class="detail bad">missed</span>' in page
     assert 'class="detail bad"' not in render_page([ice40_report()])
+
+
+def test_a_design_that_was_only_synthesised_says_so():
+    plain = ice40_report()
+    page = render_page([ice40_report(
+        clocks=(), seeds=(), area=plain.area.model_copy(update={"units": ()}),
+        evidence=plain.evidence.model_copy(update={"checked_tokens": 0, "bit_exact": False}))])
+    elements = Elements(page)
+    for text in ("not placed", "not checked"):
+        assert text in elements.text
+    assert "measured" not in re.findall(r'class="badge (\w+)"', page.split('class="legend"')[0])
+    assert "not bit-exact" not in elements.text
+    assert not [tag for tag, _ in elements.found if tag == "fieldset"]
+    assert re.findall(r'badge (\w+)', render_page([plain])).count("measured") >= 3

@@ -46,4 +46,7 @@ def logarithmic(values: Iterable[float], start: float, end: float) -> Scale:
     inside = [r for r in rounds if below <= r <= above]
     if len(inside) > 7:
         inside = [r for r in inside if math.isclose(r, 10.0 ** round(math.log10(r)))]
+    if len(inside) < 4:
+        inside = [k * 10.0 ** n for n in range(first - 1, last + 1) for k in (1, 1.5, 2, 3, 4, 5, 7)
+                  if below <= k * 10.0 ** n <= above]
     return Scale(below, above, start, end, tuple(inside), log=True)

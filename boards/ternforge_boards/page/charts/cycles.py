@@ -51,6 +51,6 @@ def _bar(report: Report, key: str, names: list[str], y: float, end: float) -> Ma
 
 def _plate(x: float, y: float, label: str) -> list[Markup]:
     """A label that is readable on every pattern."""
-    return [tag("rect", x=x + 5, y=y + 6, width=6.3 * len(label) + 10, height=18, rx=3,
+    return [tag("rect", x=x + 5, y=y + 6, width=6.1 * len(label) + 8, height=18, rx=3,
                 class_="plate"),
             text(x + 9, y + 19, label, class_="on-plate")]

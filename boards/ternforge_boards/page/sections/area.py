@@ -4,6 +4,7 @@ from typing import Any
 
 from ternforge_boards.page.charts.treemap import RESOURCES, treemap
 from ternforge_boards.page.tables import Cell, Column, Table, count
+from ternforge_boards.report.schema import Report
 
 from . import Builds
 
@@ -23,12 +24,13 @@ def area_section(builds: Builds) -> dict[str, Any] | None:
         bars = [(RESOURCES[field], getattr(report.area.total, field),
                  getattr(report.area.available, field)) for field in known]
         parts.append({"key": key, "name": report.name, "maps": maps, "bars": bars,
-                      "source": report.area.source, "table": _table(key, report)})
+                      "source": report.area.source,
+                      "table": _table(key, report) if report.area.units else None})
     shown = [field for field in RESOURCES if any(field in part["maps"] for part in parts)]
     return {"parts": parts, "resources": {field: RESOURCES[field] for field in shown}}
 
 
-def _table(key: str, report) -> Table:
+def _table(key: str, report: Report) -> Table:
     fields = [field for field in RESOURCES if getattr(report.area.available, field)]
     rows = [[Cell(unit.name, key=unit.name), *(count(getattr(unit.area, field))
                                                for field in fields)]

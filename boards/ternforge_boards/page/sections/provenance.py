@@ -42,6 +42,7 @@ def _facts(report: Report) -> list[tuple[str, str, bool]]:
     """What it is, what it says, and whether it is code."""
     design, evidence = report.design, report.evidence
     exact = "bit-exact" if evidence.bit_exact else "not bit-exact"
+    checked = f"{exact}, {evidence.checked_tokens:,} tokens; " if evidence.checked_tokens else ""
     facts = [
         ("device", f"{design.device} ({design.family})", False),
         ("core's clock", f"{design.core_mhz:g} MHz, from {design.clock_from}", False),
@@ -54,10 +55,8 @@ def _facts(report: Report) -> list[tuple[str, str, bool]]:
         ("model hash", design.model_hash, True),
         ("tools", ", ".join(f"{name} {version}" for name, version in
                             sorted(report.tool_versions.items())), False),
-        ("seeds", ", ".join(f"{seed.seed}: {seed.fmax_mhz:.1f} MHz"
-                            f"{'' if seed.met else ' (missed)'}" for seed in report.seeds)
-         + f"; packed: {report.seed}", False),
-        ("evidence", f"{exact}, {evidence.checked_tokens:,} tokens; {evidence.of}", False),
+        ("seeds", _seeds(report), False),
+        ("evidence", f"{checked}{evidence.of}", False),
         ("area", report.area.source, False),
         ("bitstream", report.bitstream or "none", True),
     ]
@@ -65,3 +64,9 @@ def _facts(report: Report) -> list[tuple[str, str, bool]]:
         at = f"{power.temperature_c:g} °C, core at {power.core_volts:g} V"
         facts.append(("power", f"{at}; activity: {power.activity}", False))
     return facts
+
+
+def _seeds(report: Report) -> str:
+    reached = [f"{seed.seed}: {seed.fmax_mhz:.1f} MHz{'' if seed.met else ' (missed)'}"
+               for seed in report.seeds]
+    return f"{', '.join(reached)}; packed: {report.seed}" if reached else "not placed"

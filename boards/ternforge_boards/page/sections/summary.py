@@ -45,16 +45,13 @@ def summary_section(builds: Builds) -> dict[str, Any]:
 
 def _figures(report: Report) -> list[tuple[str, Cell]]:
     clock, total, have = core_clock(report), report.area.total, report.area.available
-    fmax = missing() if clock is None else Cell(
+    fmax = missing("not placed") if clock is None else Cell(
         f"{number(clock.achieved_mhz)} MHz", key=clock.achieved_mhz, status=Status.MEASURED,
         detail=f"{'meets' if clock.met else 'misses'} {number(clock.constrained_mhz)} MHz",
         bad=not clock.met)
-    area = Cell(f"{total.lut:,}", key=float(total.lut), status=Status.MEASURED,
+    area = Cell(f"{total.lut:,}", key=float(total.lut),
+                status=Status.ESTIMATED if clock is None else Status.MEASURED,
                 detail=f"{percent(total.lut / have.lut)} of {have.lut:,}" if have.lut else "")
-    exact = report.evidence.bit_exact and report.evidence.checked_tokens > 0
-    evidence = Cell("bit-exact" if exact else "not shown exact", key=str(exact),
-                    detail=f"{report.evidence.checked_tokens:,} tokens checked", bad=not exact,
-                    status=Status.SIMULATED)
     energy = report.power and report.power.energy
     return [
         ("Fmax", fmax), ("LUT", area),
@@ -63,8 +60,17 @@ def _figures(report: Report) -> list[tuple[str, Cell]]:
          missing("not estimated")),
         ("energy/token, board", shown(energy.board_per_token) if energy else
          missing("not estimated")),
-        ("integer model", evidence),
+        ("integer model", _evidence(report)),
     ]
+
+
+def _evidence(report: Report) -> Cell:
+    """What was checked against the integer model."""
+    checked, exact = report.evidence.checked_tokens, report.evidence.bit_exact
+    if not checked:
+        return missing("not checked")
+    return Cell("bit-exact" if exact else "differs", key=str(exact), bad=not exact,
+                detail=f"{checked:,} tokens checked", status=Status.SIMULATED)
 
 
 def _bandwidth(report: Report) -> Cell:
