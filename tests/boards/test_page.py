@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from ternforge.errors import UserError
 from ternforge_boards.page import Compared, ComparedRow, render_page, write_page
@@ -18,6 +19,7 @@ from ternforge_boards.page.screenshot import screenshots
 from ternforge_boards.page.sections.comparison import comparison_table
 from ternforge_boards.page.svg import tag
 from ternforge_boards.page.text import figure, number, percent, span
+from ternforge_boards.report.schema import Area, Report
 from ternforge_boards.report.value import Status, Value
 from tests.boards.report_fixture import (
     HOSTILE,
@@ -317,3 +319,36 @@ def test_a_design_that_was_only_synthesised_says_so():
     assert "not bit-exact" not in elements.text
     assert not [tag for tag, _ in elements.found if tag == "fieldset"]
     assert re.findall(r'badge (\w+)', render_page([plain])).count("measured") >= 3
+
+
+def refused(part: BaseModel) -> BaseModel:
+    """The same with every figure taken away, for a reason."""
+    changes = {}
+    for name in type(part).model_fields:
+        found = getattr(part, name)
+        if isinstance(found, Value):
+            changes[name] = Value(value=None, unit=found.unit, status=found.status,
+                                  source="nobody knows")
+        elif isinstance(found, BaseModel):
+            changes[name] = refused(found)
+        elif isinstance(found, tuple):
+            changes[name] = tuple(refused(item) for item in found)
+    return part.model_copy(update=changes)
+
+
+def test_a_report_that_refuses_every_figure_gives_the_reason_everywhere():
+    report = refused(ecp5_report())
+    assert isinstance(report, Report)
+    page = render_page([report, ice40_report()], comparison=comparison(report))
+    text = Elements(page).text
+    assert text.count("not given: nobody knows") == 3 + len(report.power.lines if report.power
+                                                            else ())
+    assert text.count("nobody knows") > 30
+    empty = report.model_copy(update={
+        "throughput": report.throughput.model_copy(update={"causes": ()}),
+        "area": report.area.model_copy(update={
+            "units": (), "total": Area(lut=0, ff=0, block_ram=0, dsp=0),
+            "available": Area(lut=0, ff=0, block_ram=0, dsp=0)})})
+    found = [attributes["id"] for tag, attributes in Elements(render_page([empty])).found
+             if tag == "section"]
+    assert found == ["summary", "area", "timing", "power", "provenance"]

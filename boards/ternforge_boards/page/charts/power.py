@@ -25,7 +25,7 @@ def power_ranges(power: Power, *, name: str) -> Markup:
     bottom = ROW * len(rows) + 6
     axis = [tag("g", tag("line", x1=scale(t), x2=scale(t), y1=4, y2=bottom, class_="grid"),
                 text(scale(t), bottom + 18, figure(t, "W"), anchor="middle", class_="tick"))
-            for t in scale.ticks]
+            for t in (scale.ticks if known else ())]
     drawn = [_row(*row, y=n * ROW + ROW / 2 + 4, scale=scale) for n, row in enumerate(rows)]
     return drawing(WIDTH, bottom + 28, f"Power of {name} by contribution, with ranges", *axis,
                    *drawn, kind="power")

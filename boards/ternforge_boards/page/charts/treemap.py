@@ -48,5 +48,5 @@ def _unit(unit: str, size: int, total: int, title: str, place: dict[str, float])
         f"{unit}: {size:,} {title}, {percent(share)}",
         tag("rect", x=x + 1, y=y + 1, width=max(width - 2, 0.5), height=max(height - 2, 0.5),
             rx=2, class_=f"shade{shade}"),
-        *(text(x + 8, y + 18 + LINE * n, line, class_=f"in-shade{shade} " + ("strong", "")[n])
+        *(text(x + 8, y + 18 + LINE * n, line, class_=("strong", None)[n])
           for n, line in enumerate(fits)))
