@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-full bench bench-quick bench-cpu bench-released numerics bench-training exactness lint lint-verilog types golden clean
+.PHONY: help venv demo test test-full bench bench-quick bench-cpu bench-released numerics bench-training exactness chromium lint lint-verilog types golden clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -60,6 +60,9 @@ exactness: $(VENV)/.all-installed  ## 256 tokens per model, prompt and choice, c
 
 numerics: $(VENV)/.all-installed  ## Quality of the integer model, the table of docs/numerics.md
 	$(BIN)/python bench/numerics.py $(ARGS)
+
+chromium:  ## Install Debian's Chromium, which the tests of the report page open
+	@sh tests/boards/install-chromium
 
 lint: $(VENV)/.all-installed  ## ruff
 	$(BIN)/python -m ruff check .
