@@ -11,12 +11,10 @@ from ternforge.errors import UserError
 from ternforge_boards.board import Board
 from ternforge_boards.report.value import Status, Value
 
-__all__ = ["FAMILIES", "Basis", "Coefficient", "Coefficients", "coefficients_of", "read_toml"]
+__all__ = ["FOLDER", "Basis", "Coefficient", "Coefficients", "coefficients_of", "read_toml"]
 
+#: Files that come with the package, one per family or kind of memory chip.
 FOLDER = Path(__file__).with_name("coefficients")
-
-#: File of each family.
-FAMILIES = {"ice40": "ice40_up5k", "ecp5": "ecp5", "gowin": "gowin"}
 
 #: Units of the files and what they are in SI.
 UNITS = {"uA": (1e-6, "A"), "mA": (1e-3, "A"), "pJ": (1e-12, "J"), "pF": (1e-12, "F"),
@@ -72,7 +70,7 @@ class Coefficients(_Record):
     """Everything of one family, at one voltage and temperature."""
 
     name: str
-    core_volts: float = Field(gt=0)
+    volts: float = Field(gt=0, description="of the core, or of a memory chip")
     temperature_c: float
     rows: dict[str, Coefficient]
 
@@ -113,4 +111,4 @@ def read_toml(path: Path) -> Coefficients:
 
 def coefficients_of(board: Board, file: Path | None = None) -> Coefficients:
     """Those of a board's family, or of the user's file."""
-    return read_toml(file or FOLDER / f"{FAMILIES[board.family]}.toml")
+    return read_toml(file or FOLDER / f"{board.family}.toml")

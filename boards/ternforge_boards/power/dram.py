@@ -9,12 +9,11 @@ from ternforge_boards.report.value import Status, Value
 from ternforge_firmware.image import Image
 from ternforge_sim.dram import DramCounts, DramMemoryModel, build_dram_simulator
 
-from .coefficients import Coefficients
+from .activity import Range
+from .coefficients import FOLDER, Coefficients, read_toml
+from .estimate import product
 
-__all__ = ["DramRates", "chip_rows", "dram_lines", "simulate_rates"]
-
-#: Tokens of the simulation: one to fill pipelines, and one to count.
-TOKENS = 2
+__all__ = ["DramRates", "chip_of", "dram_lines", "simulate_rates"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,44 +45,41 @@ def simulate_rates(core: CoreConfig, dram: DramConfig, image: Image, core_hz: fl
         hardware.close()
 
 
-def chip_rows(dram: DramConfig) -> str:
-    """Beginning of the names of the rows for a chip, such as ``sdr``."""
-    return dram.kind
+def chip_of(dram: DramConfig) -> Coefficients | None:
+    """Coefficients of a chip of this kind and width; None if there are none."""
+    file = FOLDER / f"{dram.kind}_x{dram.data_bits}.toml"
+    return read_toml(file) if file.is_file() else None
 
 
-def dram_lines(rates: DramRates, chip: Coefficients, kind: str) -> tuple[PowerLine, ...]:
+def dram_lines(rates: DramRates, dram: DramConfig,
+               chip: Coefficients | None) -> tuple[PowerLine, ...]:
     """Contributions of a chip.
 
     Standing by, it takes between the current with all banks precharged and that with a row open.
-    Each command adds a charge: ACTIVATE with its precharge what IDD0 adds to standby in a cycle of
-    a row (tRC), READ what IDD4R adds to an open row in a burst, REFRESH what IDD5 adds in tRFC.
-
-    Parameters
-    ----------
-    rates : DramRates
-        Commands per second.
-    chip : Coefficients
-        With rows ``KIND_standby_precharged``, ``KIND_standby_open`` in amperes, and the energies
-        ``KIND_activate``, ``KIND_read``, ``KIND_write``, ``KIND_refresh``.
-    kind : str
-        See :func:`chip_rows`.
+    Each command adds what the data sheet's current for it adds to standby, for its time: ACTIVATE
+    with its precharge (IDD0, tRC), a beat that is read or written (IDD4), REFRESH (IDD5, tRFC).
     """
-    volts = chip[f"{kind}_volts"].value
-    closed, opened = (chip[f"{kind}_standby_{name}"] for name in ("precharged", "open"))
-    lines = []
-    if volts is None or closed.value is None or opened.value is None:
-        standby = Value(value=None, unit="W", status=Status.ESTIMATED, source=closed.source)
-    else:
-        low, high = closed.si(volts, "W"), opened.si(volts, "W")
-        assert low.low is not None and high.high is not None
-        assert low.value is not None and high.value is not None
-        standby = Value(value=(low.value + high.value) / 2, unit="W", status=Status.ESTIMATED,
-                        low=low.low, high=high.high, source=opened.si().source)
-    lines.append(PowerLine(name="memory, standing by", rail="memory", power=standby))
-    for name, rate in (("activate", rates.activates), ("read", rates.reads),
-                       ("write", rates.writes), ("refresh", rates.refreshes)):
-        energy = chip[f"{kind}_{name}"].si(rate, "W") if rate else None
-        if energy is not None:
-            lines.append(PowerLine(name=f"memory, {name}, {rate:,.0f} per second", rail="memory",
-                                   power=energy))
+    if chip is None:
+        source = (f"no currents are known of {dram.kind.upper()} memory of {dram.data_bits} bits "
+                  "in this package")
+        return (_line("memory", Value(value=None, unit="W", status=Status.ESTIMATED,
+                                      source=source)),)
+    low = chip["standby_precharged"].si(chip.volts, "W")
+    high = chip["standby_open"].si(chip.volts, "W")
+    middle = (low.value, high.value)
+    standby = Value(
+        value=None if None in middle else sum(part for part in middle if part is not None) / 2,
+        unit="W", status=Status.ESTIMATED, low=low.low, high=high.high, source=high.source)
+    beats = dram.word_bits // dram.data_bits
+    lines = [_line("memory, standing by", standby)]
+    for name, rate in (("activate", rates.activates), ("beat_read", rates.reads * beats),
+                       ("beat_written", rates.writes * beats), ("refresh", rates.refreshes)):
+        if rate:
+            lines.append(_line(f"memory, {name.replace('_', ' ')}",
+                               product(chip[name], Range.exact(1.0), rate, "W",
+                                       f"{rate:,.0f} per second")))
     return tuple(lines)
+
+
+def _line(name: str, power: Value) -> PowerLine:
+    return PowerLine(name=name, rail="memory", power=power)

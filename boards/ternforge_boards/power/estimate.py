@@ -89,7 +89,7 @@ def core_lines(activity: Activity, given: Coefficients, device: str, clock_hz: f
                                   "toggles x sinks without glitches"))
     static = given.static(device)
     lines = [
-        ("static", product(static, one, given.core_volts, "W", f"{given.core_volts:g} V")),
+        ("static", product(static, one, given.volts, "W", f"{given.volts:g} V")),
         ("clock network", rate("clock", one, "clock")),
         ("clock pins of flip-flops",
          rate("flip_flop_clock", Range.exact(activity.flip_flops), "flip-flops")),
@@ -157,7 +157,7 @@ def make_power(report: Report, activity: Activity, given: Coefficients,
         raise ValueError("a report's tokens per second must be positive to give an energy")
     weights = report.design.ternary_weights
     return Power(
-        temperature_c=given.temperature_c, core_volts=given.core_volts, activity=activity.how,
+        temperature_c=given.temperature_c, core_volts=given.volts, activity=activity.how,
         lines=tuple(lines), core=core, memory=memory, board=board,
         energy=Energy(
             core_per_token=_per(core, steps, "tokens"),

@@ -8,6 +8,7 @@
 namespace {
 
 constexpr uint32_t WHEEL = 64;        // delays are below it
+constexpr uint8_t PIPELINE = 6;       // edges after which a block without new inputs is at rest
 constexpr uint64_t TOO_LONG = 1 << 20;  // time steps of a cycle: something oscillates
 
 struct Table {
@@ -26,6 +27,7 @@ struct Block {
 
 struct Access {
     uint64_t reads = 0, writes = 0, uses = 0;
+    bool reading = false, writing = false;  // at the last edge
 };
 
 int64_t extend(uint32_t value, unsigned bits, bool is_signed) {
@@ -39,7 +41,7 @@ struct Simulation {
     std::vector<Block> blocks;
     std::vector<uint32_t> pins;        // nets of the blocks' inputs and outputs
     std::vector<uint32_t> parameters;  // of the blocks
-    std::vector<uint32_t> fan_start, fan;  // nodes that read each net: tables, then blocks
+    std::vector<uint32_t> fan_start, fan;  // what reads each net: tables, blocks, flip-flops
 
     std::vector<uint8_t> value;
     std::vector<uint64_t> toggles, settled;
@@ -50,7 +52,11 @@ struct Simulation {
     std::vector<std::vector<uint32_t>> wheel{WHEEL};
     std::vector<uint64_t> due;  // time at which a node's change is to happen; 0: none
     std::vector<uint64_t> marked;
-    std::vector<uint32_t> dirty;
+    std::vector<uint32_t> dirty;  // tables and multipliers with a changed input
+    std::vector<uint32_t> moved;  // flip-flops with a changed input since the last edge
+    std::vector<uint8_t> moves;   // of each flip-flop, whether it is among them
+    std::vector<uint8_t> accumulates;  // of each block, whether its adders take in their own sum
+    std::vector<uint8_t> awake;   // of each block: edges until nothing in it changes
     uint64_t now = 1, mark = 1, cycle = 0, pending = 0;
     bool enabled = false, counting = false, oscillates = false;
     uint32_t watched = 1;  // cycles count that begin with this net high, or low
@@ -75,8 +81,21 @@ struct Simulation {
             ++toggles[net];
             if (stamp[net] != cycle) stamp[net] = cycle, before[net] = old, touched.push_back(net);
         }
-        for (uint32_t k = fan_start[net]; k < fan_start[net + 1]; ++k)
-            if (marked[fan[k]] != mark) marked[fan[k]] = mark, dirty.push_back(fan[k]);
+        for (uint32_t k = fan_start[net]; k < fan_start[net + 1]; ++k) wake(fan[k]);
+    }
+
+    void wake(uint32_t node) {
+        const uint32_t after_tables = node - uint32_t(tables.size());
+        if (node >= tables.size() + blocks.size()) {
+            const uint32_t f = after_tables - uint32_t(blocks.size());
+            if (!moves[f]) moves[f] = 1, moved.push_back(f);
+            return;
+        }
+        if (node >= tables.size()) {
+            awake[after_tables] = PIPELINE;
+            if (blocks[after_tables].kind != MULTIPLIER) return;
+        }
+        if (marked[node] != mark) marked[node] = mark, dirty.push_back(node);
     }
 
     void change(uint32_t net, bool to) {
@@ -168,13 +187,14 @@ struct Simulation {
             uint16_t& word = words[write_address & 255];
             word = uint16_t((word & kept) | (moved & ~kept));
         }
-        if (counting) accesses[index].reads += reads, accesses[index].writes += writes;
+        accesses[index].reading = reads, accesses[index].writing = writes;
     }
 
     void single_port_ram(uint32_t index) {
         const Block& b = blocks[index];
         const bool off = field(b, 37, 1) || !field(b, 38, 1);
         auto& out = registers[index];
+        accesses[index].reading = accesses[index].writing = false;
         if (off) { out[0] = 0; return; }
         if (field(b, 36, 1) || !field(b, 35, 1)) return;
         uint16_t& word = memory[index][field(b, 0, 14)];
@@ -183,10 +203,10 @@ struct Simulation {
             for (uint32_t k = 0; k < 4; ++k)
                 if (enables >> k & 1)
                     word = uint16_t((word & ~(15u << 4 * k)) | (data & 15u << 4 * k));
-            if (counting) ++accesses[index].writes;
+            accesses[index].writing = true;
         } else {
             out[0] = word;
-            if (counting) ++accesses[index].reads;
+            accesses[index].reading = true;
         }
     }
 
@@ -263,18 +283,28 @@ struct Simulation {
         counting = enabled && value[watched] == uint8_t(watched_level);
         counted += counting;
         std::vector<uint32_t> turned;
-        for (const FlipFlop& f : flip_flops) {
+        for (uint32_t index : moved) {
+            const FlipFlop& f = flip_flops[index];
+            moves[index] = 0;
             if (!value[f.enable]) continue;
             const uint8_t next = value[f.reset] ? f.value : value[f.data];
             if (next != value[f.out]) turned.push_back(f.out);
         }
+        moved.clear();
+        std::vector<uint32_t> changed;  // blocks
         for (uint32_t k = 0; k < blocks.size(); ++k) {
-            if (blocks[k].kind == BLOCK_RAM) block_ram(k);
-            else if (blocks[k].kind == SINGLE_PORT_RAM) single_port_ram(k);
-            else multiplier(k, true);
+            Access& access = accesses[k];
+            if (awake[k]) {
+                awake[k] -= !accumulates[k];
+                if (blocks[k].kind == BLOCK_RAM) block_ram(k);
+                else if (blocks[k].kind == SINGLE_PORT_RAM) single_port_ram(k);
+                else multiplier(k, true);
+                changed.push_back(k);
+            }
+            if (counting) access.reads += access.reading, access.writes += access.writing;
         }
         for (uint32_t net : turned) toggle(net);
-        for (uint32_t k = 0; k < blocks.size(); ++k) {
+        for (uint32_t k : changed) {
             const Block& b = blocks[k];
             if (b.kind == MULTIPLIER) {
                 const uint32_t node = uint32_t(tables.size()) + k;
@@ -310,9 +340,11 @@ Simulation* gates_new(uint32_t nets, const Table* tables, uint32_t table_count,
         for (uint32_t net : tables[k].in)
             if (readers[net].empty() || readers[net].back() != k) readers[net].push_back(k);
     for (uint32_t k = 0; k < block_count; ++k)
-        if (blocks[k].kind == MULTIPLIER)
-            for (uint32_t n = 0; n < blocks[k].ins; ++n)
-                readers[pins[blocks[k].first_in + n]].push_back(table_count + k);
+        for (uint32_t n = 0; n < blocks[k].ins; ++n)
+            readers[pins[blocks[k].first_in + n]].push_back(table_count + k);
+    for (uint32_t k = 0; k < flip_flop_count; ++k)
+        for (uint32_t net : {flip_flops[k].data, flip_flops[k].enable, flip_flops[k].reset})
+            readers[net].push_back(table_count + block_count + k);
     s->fan_start.push_back(0);
     for (const auto& nodes : readers) {
         s->fan.insert(s->fan.end(), nodes.begin(), nodes.end());
@@ -323,10 +355,14 @@ Simulation* gates_new(uint32_t nets, const Table* tables, uint32_t table_count,
     s->toggles.assign(nets, 0), s->settled.assign(nets, 0), s->stamp.assign(nets, 0);
     s->due.assign(table_count + block_count, 0), s->marked.assign(table_count + block_count, 0);
     s->accesses.resize(block_count);
+    s->awake.assign(block_count, PIPELINE), s->moves.assign(flip_flop_count, 1);
+    for (uint32_t k = 0; k < flip_flop_count; ++k) s->moved.push_back(k);
     for (uint32_t k = 0; k < block_count; ++k) {
         const Block& b = blocks[k];
         s->memory.emplace_back(b.kind == BLOCK_RAM ? 256 : b.kind == SINGLE_PORT_RAM ? 16384 : 0);
         s->registers.emplace_back(b.kind == MULTIPLIER ? 12 : 1);
+        s->accumulates.push_back(b.kind == MULTIPLIER && !(parameters[b.first_parameter + 10] &&
+                                                           parameters[b.first_parameter + 14]));
         if (b.kind == BLOCK_RAM)  // behind the two modes, 256 words
             for (uint32_t n = 0; n < 256; ++n)
                 s->memory[k][n] = uint16_t(parameters[b.first_parameter + 2 + n]);

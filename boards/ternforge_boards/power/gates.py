@@ -39,6 +39,9 @@ MULTIPLIER_PARAMETERS = (
     "BOTADDSUB_LOWERINPUT", "BOTADDSUB_UPPERINPUT", "BOTADDSUB_CARRYSELECT", "MODE_8x8",
     "A_SIGNED", "B_SIGNED")
 
+#: Asynchronous resets of the multiplier's registers: not simulated.
+MULTIPLIER_RESETS = ("IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT")
+
 #: Flip-flops without an asynchronous reset, on the rising edge.
 FLIP_FLOPS = ("SB_DFF", "SB_DFFE", "SB_DFFSR", "SB_DFFSS", "SB_DFFESR", "SB_DFFESS")
 
@@ -151,6 +154,9 @@ def gate_netlist(module: dict[str, Any], delays: Delays | None = None) -> GateNe
             flip_flops.append([net(_scalar(cell, "D")), net(_scalar(cell, "E"), 1), net(reset),
                                net(_scalar(cell, "Q")), int(kind.endswith("SS"))])
         elif kind in BLOCKS:
+            if any(isinstance(_scalar(cell, pin), int) for pin in MULTIPLIER_RESETS):
+                raise UserError("the gate simulator takes no resets of an SB_MAC16: they are "
+                                "asynchronous")
             number, ins, outs = BLOCKS[kind]
             row = [number]
             for ports in (ins, outs):

@@ -46,4 +46,4 @@ def held_out(core: PublishedCore, given: Coefficients) -> HeldOut:
     lines = core_lines(activity, given, "up5k", core.mhz * 1e6, 0.0)
     power = total([(line.name, line.power) for line in lines], "W", "sum of the lines")
     return HeldOut(measured=core.milliamps * 1e-3,
-                   model=power.scaled(1 / given.core_volts, "A", "sum of the lines over volts"))
+                   model=power.scaled(1 / given.volts, "A", "sum of the lines over volts"))
