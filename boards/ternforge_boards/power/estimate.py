@@ -147,7 +147,6 @@ def make_power(report: Report, activity: Activity, given: Coefficients,
                      source="power of the idle board: measure it and give --idle")
     else:
         idle = known(idle_watts, "W", "given by the user", Status.MEASURED)
-    lines = [*lines, PowerLine(name="idle board", rail="board", power=idle)]
     added = [pair for pair in [*rail("core"), *rail("memory"), *rail("board")]
              if not pair[0].startswith(("static", "PLL", "clock", "memory, standing by"))]
     board = total([("idle board", idle), *added], "W",
@@ -158,7 +157,7 @@ def make_power(report: Report, activity: Activity, given: Coefficients,
     weights = report.design.ternary_weights
     return Power(
         temperature_c=given.temperature_c, core_volts=given.volts, activity=activity.how,
-        lines=tuple(lines), core=core, memory=memory, board=board,
+        lines=(*lines, PowerLine(name="idle board", rail="board", power=idle)), core=core, memory=memory, board=board,
         energy=Energy(
             core_per_token=_per(core, steps, "tokens"),
             memory_per_token=_per(memory, steps, "tokens"),
