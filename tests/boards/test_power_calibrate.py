@@ -29,10 +29,10 @@ def test_recovers_what_the_readings_were_made_of(name):
     before = coefficients_of(record)
     found = calibrate(record, readings(record, 3e-3, 400e-12, 0.3e-12), before)
     assert found.static(record.device).value == pytest.approx(3000.0)
-    cycle = found["clock"].value + array_size(record) * found["flip_flop_clock"].value
+    cycle = found["clock"].figure + array_size(record) * found["flip_flop_clock"].figure
     assert cycle == pytest.approx(400.0, rel=1e-5)  # rows have six digits
-    assert (found["clock"].value / found["flip_flop_clock"].value == pytest.approx(
-        before["clock"].value / before["flip_flop_clock"].value, rel=1e-4))
+    assert (found["clock"].figure / found["flip_flop_clock"].figure == pytest.approx(
+        before["clock"].figure / before["flip_flop_clock"].figure, rel=1e-4))
     assert found["sink"].value == pytest.approx(0.3)
     assert found["sink"].status is Basis.MEASURED
     assert found.volts == pytest.approx(VOLTS)

@@ -213,8 +213,9 @@ def test_single_port_ram_keeps_what_is_loaded_and_written():
     assert gates.peek(0, 2, 4).tolist() == [0x1234, 0xFFCF]
 
 
-@pytest.mark.parametrize("registers", ["", "A_REG B_REG", "TOP_8x8_MULT_REG BOT_8x8_MULT_REG "
-                                       "PIPELINE_16x16_MULT_REG1 PIPELINE_16x16_MULT_REG2"])
+@pytest.mark.parametrize("registers", [
+    "", "A_REG B_REG",
+    "TOP_8x8_MULT_REG BOT_8x8_MULT_REG PIPELINE_16x16_MULT_REG1 PIPELINE_16x16_MULT_REG2"])
 @pytest.mark.parametrize("signed", [(0, 0), (1, 1), (1, 0)])
 def test_multiplier_equals_the_product(registers, signed):
     rng = random.Random(7)

@@ -36,7 +36,10 @@ HARNESS = """\
 static VerilatedContext context;
 static Vblocks* top;
 extern "C" void start() { top = new Vblocks(&context, "blocks"); top->clk = 0; top->eval(); }
-extern "C" void put(const void* words) { std::memcpy(&top->in, words, sizeof top->in); top->eval(); }
+extern "C" void put(const void* words) {
+  std::memcpy(&top->in, words, sizeof top->in);
+  top->eval();
+}
 extern "C" void get(void* words) { std::memcpy(words, &top->out, sizeof top->out); }
 extern "C" void edge() { top->clk = 1; top->eval(); top->clk = 0; top->eval(); }
 """
@@ -68,7 +71,8 @@ def stimulus(kind: str, seed: int) -> list[dict[str, int]]:
 
 
 def wires(kind: str, outputs: bool) -> list[tuple[str, int]]:
-    return [(name, width) for name, width, _ in BLOCKS[kind][2 if outputs else 1]]
+    _, ins, outs = BLOCKS[kind]
+    return [(name, width) for name, width, _ in (outs if outputs else ins)]
 
 
 def joined(kind: str, row: dict[str, int]) -> tuple[int, int]:

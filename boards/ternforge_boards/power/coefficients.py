@@ -55,6 +55,13 @@ class Coefficient(_Record):
             raise ValueError("a row of status unknown must have no value")
         return self
 
+    @property
+    def figure(self) -> float:
+        """The value in the row's unit; raises :class:`ValueError` where there is none."""
+        if self.value is None:
+            raise ValueError(f"a coefficient must be known: {self.source}")
+        return self.value
+
     def si(self, factor: float = 1.0, unit: str = "") -> Value:
         """In SI units with its range, times ``factor``, which may change the unit."""
         scale, plain = UNITS[self.unit]

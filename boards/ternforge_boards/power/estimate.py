@@ -157,7 +157,8 @@ def make_power(report: Report, activity: Activity, given: Coefficients,
     weights = report.design.ternary_weights
     return Power(
         temperature_c=given.temperature_c, core_volts=given.volts, activity=activity.how,
-        lines=(*lines, PowerLine(name="idle board", rail="board", power=idle)), core=core, memory=memory, board=board,
+        lines=(*lines, PowerLine(name="idle board", rail="board", power=idle)),
+        core=core, memory=memory, board=board,
         energy=Energy(
             core_per_token=_per(core, steps, "tokens"),
             memory_per_token=_per(memory, steps, "tokens"),
