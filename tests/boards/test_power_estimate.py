@@ -238,7 +238,7 @@ def test_chip_of_which_nothing_is_known():
 
 def test_typical_activity_is_wide():
     found = typical_activity(report())
-    assert found.sink_toggles.high == 4 * found.sink_toggles.low
+    assert found.sink_toggles.high == 8 * found.sink_toggles.low
     assert found.block_ram_reads.high == 10
     assert found.how.startswith("not simulated")
 
