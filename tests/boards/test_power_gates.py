@@ -112,6 +112,19 @@ def test_pulse_shorter_than_a_table_does_not_pass():
     assert counted(hand, 10, Delays(table=1, carry=1)).pin_toggles == 20
 
 
+def test_open_outputs_reach_no_constant():
+    """The carry and the flip-flop lead nowhere; a table that reads low goes on reading it."""
+    hand = Hand()
+    q = halver(hand)
+    hand.cell("SB_CARRY", {"I0": [q], "I1": [q], "CI": ["0"]}, {})
+    hand.cell("SB_DFF", {"C": [hand.clk], "D": [q]}, {})
+    hand.output("out", [hand.table(BUFFER, "0"), hand.table(BUFFER, "1")])
+    gates = GateSimulator(gate_netlist(hand.module))
+    for _ in range(4):
+        gates.run()
+        assert [gates.value(gates.netlist.names[f"out[{k}]"]) for k in range(2)] == [0, 1]
+
+
 def test_enable_and_reset():
     """SB_DFFESR: nothing happens without the enable, and the reset needs it too."""
     hand = Hand(e=1, r=1, d=1)

@@ -73,8 +73,8 @@ def typical_activity(report: Report) -> Activity:
         return Range(most / 10, most / 100, most)
 
     return Activity(
-        how=f"not simulated: {TOGGLES_PER_LUT:g} (half to four times as many) sink-weighted toggles "
-            "per LUT and cycle, as shakespeare-up5k has on the iCEBreaker; memories and "
+        how=f"not simulated: {TOGGLES_PER_LUT:g} (half to four times as many) sink-weighted "
+            "toggles per LUT and cycle, as shakespeare-up5k has on the iCEBreaker; memories and "
             "multipliers between a hundredth of the cycles and all",
         flip_flops=area.ff, sink_toggles=Range(share, share / 2, share * 4),
         block_ram_reads=up_to(area.block_ram), block_ram_writes=up_to(area.block_ram),

@@ -1,13 +1,18 @@
 """Power of a memory chip from data-sheet currents and the commands that it gets."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from ternforge.cache import cached, content_key
 from ternforge.config import CoreConfig
 from ternforge.mem.litedram import DramConfig
+from ternforge.output import to_json, write_text
 from ternforge_boards.report.schema import PowerLine
 from ternforge_boards.report.value import Status, Value
 from ternforge_firmware.image import Image
 from ternforge_sim.dram import DramCounts, DramMemoryModel, build_dram_simulator
+from ternforge_sim.runner import generator_key
 
 from .activity import Range
 from .coefficients import FOLDER, Coefficients, read_toml
@@ -33,16 +38,21 @@ class DramRates:
 
 
 def simulate_rates(core: CoreConfig, dram: DramConfig, image: Image, core_hz: float) -> DramRates:
-    """Commands of a token, from the Verilog with LiteDRAM's controller."""
-    hardware = DramMemoryModel(dram=dram).open(build_dram_simulator(core, dram), core)
-    try:
-        hardware.load(image.memory())
-        hardware.step(0, reset=True)
-        first, begin = hardware.counts(), hardware.cycle
-        hardware.step(1 % image.vocab_size)
-        return DramRates.of(first, hardware.counts(), (hardware.cycle - begin) / core_hz)
-    finally:
-        hardware.close()
+    """Commands of a token, from the Verilog with LiteDRAM's controller; cached by content."""
+    def fill(folder: Path) -> None:
+        hardware = DramMemoryModel(dram=dram).open(build_dram_simulator(core, dram), core)
+        try:
+            hardware.load(image.memory())
+            hardware.step(0, reset=True)
+            first, begin = hardware.counts(), hardware.cycle
+            hardware.step(1 % image.vocab_size)
+            found = DramRates.of(first, hardware.counts(), (hardware.cycle - begin) / core_hz)
+        finally:
+            hardware.close()
+        write_text(folder / "rates.json", to_json(asdict(found)))
+
+    key = content_key(repr(core), repr(dram), image.model_hash, core_hz, generator_key())
+    return DramRates(**json.loads((cached("dram-rates", key, fill) / "rates.json").read_text()))
 
 
 def chip_of(dram: DramConfig) -> Coefficients | None:

@@ -109,6 +109,10 @@ class _Nets:
             return int(bit == "1")
         return self.numbers.setdefault(bit, len(self.numbers) + 2)
 
+    def output(self, bit: Any) -> int:
+        """Of a cell's output; one that is open gets a net that nothing reads."""
+        return self(bit if isinstance(bit, int) else ("open", len(self.numbers)))
+
 
 def _scalar(cell: dict[str, Any], port: str) -> Any:
     bits = cell["connections"].get(port)
@@ -144,15 +148,16 @@ def gate_netlist(module: dict[str, Any], delays: Delays | None = None) -> GateNe
     for name, cell in sorted(module["cells"].items()):
         kind = cell["type"]
         if kind == "SB_LUT4":
-            tables.append([*(net(_scalar(cell, f"I{k}")) for k in range(4)),
-                           net(_scalar(cell, "O")), _parameter(cell, "LUT_INIT"), delays.table])
+            tables.append([
+                *(net(_scalar(cell, f"I{k}")) for k in range(4)), net.output(_scalar(cell, "O")),
+                _parameter(cell, "LUT_INIT"), delays.table])
         elif kind == "SB_CARRY":
             tables.append([*(net(_scalar(cell, pin)) for pin in ("I0", "I1", "CI")), 0,
-                           net(_scalar(cell, "CO")), MAJORITY, delays.carry])
+                           net.output(_scalar(cell, "CO")), MAJORITY, delays.carry])
         elif kind in FLIP_FLOPS:
             reset = _scalar(cell, "S") if kind.endswith("SS") else _scalar(cell, "R")
             flip_flops.append([net(_scalar(cell, "D")), net(_scalar(cell, "E"), 1), net(reset),
-                               net(_scalar(cell, "Q")), int(kind.endswith("SS"))])
+                               net.output(_scalar(cell, "Q")), int(kind.endswith("SS"))])
         elif kind in BLOCKS:
             if any(isinstance(_scalar(cell, pin), int) for pin in MULTIPLIER_RESETS):
                 raise UserError("the gate simulator takes no resets of an SB_MAC16: they are "

@@ -1,4 +1,4 @@
-"""The gate simulator ``gates.cpp`` as a Python object."""
+"""The gate simulator ``gates.cpp`` with ``blocks.hpp`` as a Python object."""
 
 import ctypes
 import sysconfig
@@ -13,9 +13,10 @@ from ternforge.process import ToolError, find_tool, run_tool
 
 from .gates import BLOCK_RAM, MULTIPLIER, SINGLE_PORT_RAM, GateNetlist
 
-__all__ = ["Counts", "GateSimulator"]
+__all__ = ["SOURCES", "Counts", "GateSimulator"]
 
-SOURCE = Path(__file__).with_name("gates.cpp")
+#: Texts of the simulator, the first one first.
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("blocks.hpp", "gates.cpp"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +44,12 @@ def _library() -> ctypes.CDLL:
     _, version = run_tool([compiler, "--version"], cwd=Path.cwd())
 
     def fill(folder: Path) -> None:
-        (folder / "gates.cpp").write_bytes(SOURCE.read_bytes())
+        text = "".join(source.read_text() for source in SOURCES)
+        (folder / "gates.cpp").write_text(text)
         run_tool([compiler, "-O2", "-std=c++17", "-shared", "-fPIC", "gates.cpp", "-o", "gates.so"],
                  cwd=folder)
 
-    key = content_key(SOURCE, version, sysconfig.get_platform())
+    key = content_key(*SOURCES, version, sysconfig.get_platform())
     library = ctypes.CDLL(str(cached("gates", key, fill) / "gates.so"))
     pointer, u32, u64, c_int = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int
     for name, result, *arguments in (

@@ -21,7 +21,7 @@ from ternforge_model.integer import IntegerModel
 
 from .gates import SINGLE_PORT_RAM, Delays, GateNetlist, gate_netlist
 from .serial import GateLine
-from .simulator import SOURCE, Counts, GateSimulator
+from .simulator import SOURCES, Counts, GateSimulator
 
 __all__ = ["TokenCounts", "simulate_tokens", "token_counts"]
 
@@ -35,7 +35,7 @@ PATTERNS = 7
 RESET_CYCLES = 1024
 
 #: Modules that the result depends on.
-SOURCES = ("gates.py", "simulator.py", "serial.py", "token.py")
+MODULES = ("gates.py", "simulator.py", "serial.py", "token.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,7 @@ def token_counts(synthesised: Netlist, design: Design, delays: Delays | None = N
         write_text(folder / "counts.json", to_json(asdict(found)))
 
     key = content_key(synthesised.path, design.image.model_hash, repr(design.core),
-                      design.core_mhz, repr(delays or Delays()), SOURCE,
-                      *(Path(__file__).with_name(name) for name in SOURCES))
+                      design.core_mhz, repr(delays or Delays()), *SOURCES,
+                      *(Path(__file__).with_name(name) for name in MODULES))
     found = json.loads((cached("token-gates", key, fill) / "counts.json").read_text())
     return TokenCounts(**{**found, "counts": Counts(**found["counts"])})
