@@ -80,12 +80,15 @@ def _record(dsp: bool) -> Board:
 
 
 def netlist_of(verilog: str, *, dsp: bool = False, delays: Delays | None = None) -> GateNetlist:
-    """Synthesise a design for the UP5K, found in the cache if nothing changed."""
+    """Synthesise a design for the UP5K, found in the cache if nothing changed.
+
+    With ``dsp`` nothing is isolated: registers may go into the block, as they did when published.
+    """
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
         source = Path(work) / "published.v"
         write_text(source, verilog)
         netlist = synthesise([source], [], _record(dsp), Jobs(), top="published",
-                             isolate=ISOLATED if f"module {ISOLATED}" in verilog else None)
+                             isolate=None if dsp or f"module {ISOLATED}" not in verilog else ISOLATED)
     module = json.loads(netlist.path.read_bytes())["modules"][netlist.top]
     return gate_netlist(module, delays)
 
