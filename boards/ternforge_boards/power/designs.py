@@ -87,8 +87,9 @@ def netlist_of(verilog: str, *, dsp: bool = False, delays: Delays | None = None)
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
         source = Path(work) / "published.v"
         write_text(source, verilog)
+        isolated = not dsp and f"module {ISOLATED}" in verilog
         netlist = synthesise([source], [], _record(dsp), Jobs(), top="published",
-                             isolate=None if dsp or f"module {ISOLATED}" not in verilog else ISOLATED)
+                             isolate=ISOLATED if isolated else None)
     module = json.loads(netlist.path.read_bytes())["modules"][netlist.top]
     return gate_netlist(module, delays)
 
