@@ -99,6 +99,13 @@ def test_lines_of_the_core():
     assert {line.rail for line in lines} == {"core"}
 
 
+def test_memory_has_a_clock_of_its_own():
+    """50 pJ at 20 MHz beside the core's at 10 MHz."""
+    lines = core_lines(activity(), given(), "up5k", 10e6, 100e6, 20e6)
+    assert watts(lines)["clock network"] == (500e-6, 250e-6, 1000e-6)
+    assert watts(lines)["clock network of the memory"] == (1e-3, 0.5e-3, 2e-3)
+
+
 def test_toggles_without_glitches_widen_the_range():
     """100 toggles at 0.2 pJ with glitches, or 40 at 0.4 pJ (range 0.1 to 1.6) without."""
     moving = activity(sink_toggles=NOW(100.0), functional_toggles=40.0)

@@ -72,8 +72,9 @@ def estimate_power(report: Report, design: Design, netlist: Netlist | None = Non
     given = coefficients_of(design.board, coefficients)
     activity = activity_of(report, design, netlist, progress)
     clock_hz = design.core_mhz * 1e6
-    vco_hz = pll_settings(design.board, design.core_mhz).vco_mhz * 1e6
-    lines = [*core_lines(activity, given, design.board.device, clock_hz, vco_hz)]
+    pll = pll_settings(design.board, design.core_mhz)
+    lines = [*core_lines(activity, given, design.board.device, clock_hz, pll.vco_mhz * 1e6,
+                         pll.memory_mhz * 1e6)]
     if design.dram is not None:
         if rates is None:
             if progress:

@@ -62,7 +62,7 @@ def _hull(value: Value, other: Value) -> Value:
 
 
 def core_lines(activity: Activity, given: Coefficients, device: str, clock_hz: float,
-               vco_hz: float) -> tuple[PowerLine, ...]:
+               vco_hz: float, memory_hz: float = 0.0) -> tuple[PowerLine, ...]:
     """Contributions of the FPGA's own supplies.
 
     Parameters
@@ -77,6 +77,8 @@ def core_lines(activity: Activity, given: Coefficients, device: str, clock_hz: f
         Clock of the core.
     vco_hz : float
         Oscillator of the PLL; 0 without one.
+    memory_hz : float
+        A second clock, of the memory's pins; 0 without one. Its few flip-flops count as the core's.
     """
     one = Range.exact(1.0)
 
@@ -102,6 +104,9 @@ def core_lines(activity: Activity, given: Coefficients, device: str, clock_hz: f
         lines += [
             ("single-port RAM, reads", rate("spram_read", activity.spram_reads, "reads")),
             ("single-port RAM, writes", rate("spram_write", activity.spram_writes, "writes"))]
+    if memory_hz:
+        lines.append(("clock network of the memory", product(given["clock"], one, memory_hz, "W",
+                                                              f"{memory_hz / 1e6:g} MHz")))
     if vco_hz:
         lines += [(name, product(given[row], one, vco_hz, "W", f"{vco_hz / 1e6:g} MHz"))
                   for name, row in (("PLL, from the core's supply", "pll"),
