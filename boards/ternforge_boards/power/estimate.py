@@ -23,7 +23,7 @@ def product(coefficient: Coefficient, times: Range, factor: float, unit: str, ho
     """A coefficient times something that is itself a range, times ``factor``."""
     one = coefficient.si(factor, unit)
     if times.high == 0:
-        return known(0.0, unit, f"no {how}")
+        return known(0.0, unit, how)
     source = f"{how} x {one.source}"
     if one.value is None or one.low is None or one.high is None:
         return Value(value=None, unit=unit, status=Status.ESTIMATED, source=source)

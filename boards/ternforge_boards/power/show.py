@@ -6,6 +6,7 @@ from rich.table import Table
 from ternforge_boards.report.schema import Power
 from ternforge_boards.report.value import Value
 
+from .coefficients import Basis
 from .published import MARLANN
 
 __all__ = ["print_power", "si"]
@@ -32,12 +33,18 @@ def si(value: Value) -> str:
     return f"{text} ({value.low / scale:.3g} to {value.high / scale:.3g})"
 
 
+def _basis(source: str) -> str:
+    """What a figure was made of, without the coefficient's own source."""
+    text, colon, _ = source.partition(": ")
+    return f"{text} coefficient" if colon and text.endswith(tuple(Basis)) else text
+
+
 def print_power(power: Power, title: str, console: Console | None = None) -> None:
-    """Lines, sums and energies; the sources of what is unknown."""
+    """Lines, sums and energies. Of a line's source, what it is and what it rests on."""
     console = console or Console()
     table = Table("supply", "of", "power (range)", "from", title=f"{title}: estimated power")
     for line in power.lines:
-        table.add_row(line.rail, line.name, si(line.power), line.power.source)
+        table.add_row(line.rail, line.name, si(line.power), _basis(line.power.source))
     table.add_section()
     for name in ("core", "memory", "board"):
         value: Value = getattr(power, name)
@@ -53,4 +60,4 @@ def print_power(power: Power, title: str, console: Console | None = None) -> Non
                      f"{MARLANN.joules_per_mac * 1e12:.3g} pJ")
     console.print(energies)
     console.print(f"At {power.temperature_c:g} °C and {power.core_volts:g} V. Activity: "
-                  f"{power.activity}.", markup=False)
+                  f"{power.activity}. --json has each line's source in full.", markup=False)
