@@ -6,7 +6,8 @@ Figures are of the size of real ones, and belong to no build.
 import sys
 from typing import Any
 
-from ternforge_boards.page import Compared, ComparedRow, SweepPoint, write_page
+from ternforge_boards.page import SweepPoint, write_page
+from ternforge_boards.report.compare import Comparison, Row
 from ternforge_boards.report.schema import (
     Area,
     AreaReport,
@@ -205,25 +206,25 @@ def hostile_report() -> Report:
         "evidence": Evidence(checked_tokens=0, bit_exact=False, of=HOSTILE)})
 
 
-def comparison(*reports: Report) -> Compared:
+def comparison(*reports: Report) -> Comparison:
     """Builds beside two published systems."""
     def published(value: float, unit: str) -> Value:
         return Value(value=value, unit=unit, status=Status.PUBLISHED, source="its authors")
 
     host = "embedding and head run on the host"
     summed = "summed over 48 streams"
-    rows = [ComparedRow(name=one.name, cells=(
+    rows = [Row(name=one.name, cells=(
         one.design.device, one.throughput.tokens_per_second,
         one.throughput.tokens_per_second_summed, None if one.power is None else one.power.core))
         for one in reports]
     rows += [
-        ComparedRow(name="a published system", citation="its authors", marks=(host, summed), cells=(
+        Row(name="a published system", citation="its authors", marks=(host, summed), cells=(
             "a large FPGA", published(77.3, "tok/s"), published(3_712, "tok/s"),
             published(53, "W"))),
-        ComparedRow(name="another system", citation="its paper", cells=(
+        Row(name="another system", citation="its paper", cells=(
             "another FPGA", published(25, "tok/s"), published(25, "tok/s"), published(5, "W")),
             href="https://example.org/paper", marks=("another model",))]
-    return Compared(columns=("device", "tok/s of a stream", "tok/s summed", "power"),
+    return Comparison(columns=("device", "tok/s of a stream", "tok/s summed", "power"),
                     rows=tuple(rows))
 
 

@@ -206,8 +206,7 @@ def test_the_page_gets_reports_and_comparison(call, tmp_path, monkeypatch):
     def write_page(path, reports, *, comparison):
         given.update(path=path, reports=reports, comparison=comparison)
 
-    page = SimpleNamespace(write_page=write_page, Compared=SimpleNamespace,
-                           ComparedRow=SimpleNamespace)
+    page = SimpleNamespace(write_page=write_page)
     monkeypatch.setitem(sys.modules, "ternforge_boards.page", cast(ModuleType, page))
     assert call("--html", str(tmp_path / "p.html"), "--published")[0] == 0
     assert given["path"] == tmp_path / "p.html"
@@ -248,7 +247,7 @@ def test_power_is_shown_as_its_range(report, capsys, monkeypatch):
     made = changed(report, power=power(board=watts(0.5, 0.25, 1.0), core=watts(None, 1e-3, 2e-3)))
     print_report(made)
     told = capsys.readouterr().out
-    for part in ("0.25 to 1 W", "1 to 2 mW", "core per token", "25 °C, 1.2 V", "unknown"):
+    for part in ("0.250 to 1 W", "1 to 2 mW", "core per token", "25 °C, 1.2 V", "unknown"):
         assert part in told
     assert "500 mW" not in told
     assert "power was not estimated" not in told

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from ternforge.errors import UserError
-from ternforge_boards.page import Compared, ComparedRow, render_page, write_page
+from ternforge_boards.page import render_page, write_page
 from ternforge_boards.page.charts.cycles import cycle_bars
 from ternforge_boards.page.charts.roofline import roof
 from ternforge_boards.page.charts.timing import path_bars
@@ -18,8 +18,9 @@ from ternforge_boards.page.scale import linear, logarithmic
 from ternforge_boards.page.screenshot import screenshots
 from ternforge_boards.page.sections.comparison import comparison_table
 from ternforge_boards.page.svg import tag
-from ternforge_boards.page.text import figure, number, percent, span
+from ternforge_boards.report.compare import Comparison, Row
 from ternforge_boards.report.schema import Area, Report
+from ternforge_boards.report.text import figure, number, percent, span
 from ternforge_boards.report.value import Status, Value
 from tests.boards.report_fixture import (
     HOSTILE,
@@ -122,10 +123,10 @@ def test_an_empty_page_is_refused():
 
 
 def test_names_from_files_cannot_become_elements():
-    row = ComparedRow(name=HOSTILE, cells=(HOSTILE,), marks=(HOSTILE,), citation=HOSTILE,
+    row = Row(name=HOSTILE, cells=(HOSTILE,), marks=(HOSTILE,), citation=HOSTILE,
                       href="javascript:alert(1)")
     hostile = [point.__class__(name=HOSTILE, group=HOSTILE, reason=HOSTILE) for point in points()]
-    page = render_page([hostile_report()], comparison=Compared(columns=(HOSTILE,), rows=(row,)),
+    page = render_page([hostile_report()], comparison=Comparison(columns=(HOSTILE,), rows=(row,)),
                        points=hostile, title=HOSTILE)
     elements = Elements(page)
     assert [tag for tag, _ in elements.found].count("script") == 1
@@ -171,8 +172,8 @@ def test_a_comparison_keeps_what_is_not_like_for_like():
 
 def test_a_refused_figure_of_a_comparison_is_in_the_note():
     unknown = Value(value=None, unit="W", status=Status.PUBLISHED, source="not in the abstract")
-    table = comparison_table(Compared(columns=("power", "of"), rows=(
-        ComparedRow(name="x", cells=(unknown, "")),)))
+    table = comparison_table(Comparison(columns=("power", "of"), rows=(
+        Row(name="x", cells=(unknown, "")),)))
     assert table is not None
     assert table.rows[0][1].text == "not given"
     assert [note.text for note in table.notes] == ["power: not in the abstract"]

@@ -84,11 +84,11 @@ def test_design_hash_is_of_what_is_built(tmp_path, report):
 
 @pytest.mark.parametrize(("value", "text"), [
     (Value(value=6.1e-3, low=4.9e-3, high=7.6e-3, unit="W", status=Status.ESTIMATED, source="x"),
-     "4.9 to 7.6 mW"),
+     "4.90 to 7.60 mW"),
     (Value(value=None, unit="W", status=Status.ESTIMATED, source="x"), "unknown"),
     (Value(value=None, low=1.0, high=2e3, unit="W", status=Status.ESTIMATED, source="x"),
-     "0.001 to 2 kW"),
-    (Value(value=0.804, unit="1", status=Status.SIMULATED, source="x"), "80.4%"),
+     "0.00100 to 2 kW"),
+    (Value(value=0.804, unit="1", status=Status.SIMULATED, source="x"), "80.4 %"),
     (Value(value=6144.3, unit="tok/s", status=Status.SIMULATED, source="x"), "6,144 tok/s"),
     (Value(value=2.2e-5, unit="J", status=Status.PUBLISHED, source="x"), "22 μJ"),
     (Value(value=0, unit="W", status=Status.MEASURED, source="x"), "0 W"),

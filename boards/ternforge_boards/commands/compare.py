@@ -58,10 +58,7 @@ def _write_page(path: Path, builds: list[Versioned], compared: Comparison) -> No
         page: Any = import_module("ternforge_boards.page")
     except ModuleNotFoundError as error:
         raise UserError(f"the page needs {error.name}: install ternforge[html]") from None
-    rows = tuple(page.ComparedRow(name=row.name, cells=row.cells, marks=row.marks,
-                                  citation=row.citation, href=row.href) for row in compared.rows)
-    page.write_page(path, [build.report for build in builds],
-                    comparison=page.Compared(columns=compared.columns, rows=rows))
+    page.write_page(path, [build.report for build in builds], comparison=compared)
 
 
 def _rows(compared: Comparison) -> list[dict[str, Any]]:

@@ -1,29 +1,10 @@
-"""What a page may show beside reports: a comparison, and the points of a sweep."""
+"""What a page may show of a sweep."""
 
 from dataclasses import dataclass
 
 from ternforge_boards.report.value import Value
 
-__all__ = ["Compared", "ComparedRow", "SweepPoint"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparedRow:
-    """A build, or a published system."""
-
-    name: str
-    cells: tuple[Value | str | None, ...]  #: one for each column of the comparison
-    marks: tuple[str, ...] = ()  #: why it is not like for like with the others
-    citation: str = ""  #: of a published system
-    href: str = ""  #: where the citation leads, if anywhere
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """Builds and published systems beside each other."""
-
-    columns: tuple[str, ...]
-    rows: tuple[ComparedRow, ...]
+__all__ = ["SweepPoint"]
 
 
 @dataclass(frozen=True, kw_only=True)

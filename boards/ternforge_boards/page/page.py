@@ -11,11 +11,13 @@ from markupsafe import Markup
 
 from ternforge.errors import UserError
 from ternforge.output import write_text
+from ternforge_boards.report.compare import Comparison
 from ternforge_boards.report.schema import Report
+from ternforge_boards.report.text import figure, number, percent, span
 from ternforge_boards.report.value import Status
 
 from .charts.cycles import causes
-from .data import Compared, SweepPoint
+from .data import SweepPoint
 from .sections.area import area_section
 from .sections.comparison import comparison_table
 from .sections.cycles import cycle_section
@@ -26,7 +28,6 @@ from .sections.summary import summary_section
 from .sections.sweep import sweep_section
 from .sections.timing import timing_section
 from .svg import PATTERNS
-from .text import figure, number, percent, span
 
 __all__ = ["render_page", "write_page"]
 
@@ -39,7 +40,7 @@ MEANINGS = {
 }
 
 
-def write_page(path: str | Path, reports: Sequence[Report], *, comparison: Compared | None = None,
+def write_page(path: str | Path, reports: Sequence[Report], *, comparison: Comparison | None = None,
                points: Sequence[SweepPoint] = (), title: str = "ternforge report") -> Path:
     """Write the page as one file that needs no other; see :func:`render_page`.
 
@@ -52,7 +53,7 @@ def write_page(path: str | Path, reports: Sequence[Report], *, comparison: Compa
                                         title=title))
 
 
-def render_page(reports: Sequence[Report], *, comparison: Compared | None = None,
+def render_page(reports: Sequence[Report], *, comparison: Comparison | None = None,
                 points: Sequence[SweepPoint] = (), title: str = "ternforge report") -> str:
     """The page as HTML.
 
@@ -60,7 +61,7 @@ def render_page(reports: Sequence[Report], *, comparison: Compared | None = None
     ----------
     reports : sequence of Report
         Builds; each gets a letter that stands for it in the charts.
-    comparison : Compared, optional
+    comparison : Comparison, optional
         Builds and published systems beside each other.
     points : sequence of SweepPoint, optional
         Points of a sweep, failed ones too.

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ternforge_boards.report.text import MISSING, figure, number, percent, span
 from ternforge_boards.report.value import Status, Value
-
-from .text import MISSING, figure, number, percent, span
 
 __all__ = ["Cell", "Column", "Note", "Table", "count", "missing", "share", "shown"]
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from ternforge_boards.page.svg import PATTERNS, drawing, mark, tag, text
-from ternforge_boards.page.text import number, percent
 from ternforge_boards.report.schema import Report
+from ternforge_boards.report.text import number, percent
 
 __all__ = ["causes", "cycle_bars"]
 

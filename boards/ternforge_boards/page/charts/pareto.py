@@ -7,7 +7,7 @@ from markupsafe import Markup
 from ternforge_boards.page.data import SweepPoint
 from ternforge_boards.page.scale import logarithmic
 from ternforge_boards.page.svg import drawing, mark, shape, tag, text
-from ternforge_boards.page.text import figure, number
+from ternforge_boards.report.text import figure, number
 
 __all__ = ["COSTS", "cost", "on_front", "pareto"]
 

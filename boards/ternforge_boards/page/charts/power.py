@@ -4,8 +4,8 @@ from markupsafe import Markup
 
 from ternforge_boards.page.scale import Scale, linear, logarithmic
 from ternforge_boards.page.svg import drawing, mark, tag, text
-from ternforge_boards.page.text import figure, span
 from ternforge_boards.report.schema import Power
+from ternforge_boards.report.text import figure, span
 from ternforge_boards.report.value import Value
 
 __all__ = ["power_ranges"]

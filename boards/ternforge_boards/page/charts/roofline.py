@@ -7,8 +7,8 @@ from markupsafe import Markup
 
 from ternforge_boards.page.scale import Scale, logarithmic
 from ternforge_boards.page.svg import drawing, mark, shape, tag, text
-from ternforge_boards.page.text import figure, number, percent
 from ternforge_boards.report.schema import Report
+from ternforge_boards.report.text import figure, number, percent
 
 __all__ = ["Roof", "roof", "roofline"]
 

@@ -6,8 +6,8 @@ from markupsafe import Markup
 
 from ternforge_boards.page.scale import Scale, linear
 from ternforge_boards.page.svg import drawing, mark, tag, text
-from ternforge_boards.page.text import number
 from ternforge_boards.report.schema import ClockReport, PathStep
+from ternforge_boards.report.text import number
 
 __all__ = ["KINDS", "path_bars"]
 

@@ -4,8 +4,8 @@ import squarify
 from markupsafe import Markup
 
 from ternforge_boards.page.svg import drawing, mark, tag, text
-from ternforge_boards.page.text import percent
 from ternforge_boards.report.schema import AreaReport
+from ternforge_boards.report.text import percent
 
 __all__ = ["RESOURCES", "treemap"]
 

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from ternforge_boards.page.data import Compared, ComparedRow
 from ternforge_boards.page.tables import Cell, Column, Note, Table, shown
+from ternforge_boards.report.compare import Comparison, Row
 from ternforge_boards.report.value import Value
 
 __all__ = ["comparison_table"]
 
 
-def comparison_table(compared: Compared | None) -> Table | None:
+def comparison_table(compared: Comparison | None) -> Table | None:
     """A row for each system, with a column for each that has figures.
 
     Texts stand below the name; a text in a column ``of`` below the figure before it. A row whose
@@ -30,7 +30,7 @@ def comparison_table(compared: Compared | None) -> Table | None:
     return Table("Builds and published systems", columns, rows, notes=notes, name="comparison")
 
 
-def _row(row: ComparedRow, titles: tuple[str, ...], figures: list[int],
+def _row(row: Row, titles: tuple[str, ...], figures: list[int],
          note: int | None) -> list[Cell]:
     known = [cell for n in figures if isinstance(cell := row.cells[n], Value)
              and cell.value is not None]
@@ -52,7 +52,7 @@ def _row(row: ComparedRow, titles: tuple[str, ...], figures: list[int],
     return cells
 
 
-def _note(row: ComparedRow, titles: tuple[str, ...]) -> Note | None:
+def _note(row: Row, titles: tuple[str, ...]) -> Note | None:
     """What must be known to read a row; None if there is nothing."""
     refused: dict[str, list[str]] = {}
     for title, cell in zip(titles, row.cells, strict=True):

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from ternforge_boards.page.tables import Cell, Column, Table, shown
-from ternforge_boards.page.text import figure
 from ternforge_boards.report.schema import Report
+from ternforge_boards.report.text import figure
 from ternforge_boards.report.value import Value
 
 from . import Builds

@@ -5,7 +5,7 @@ from typing import Any
 from ternforge_boards.page.charts.roofline import Roof, roof, roofline
 from ternforge_boards.page.svg import shape
 from ternforge_boards.page.tables import Cell, Column, Table, count, missing, share
-from ternforge_boards.page.text import figure, number
+from ternforge_boards.report.text import figure, number
 
 from . import Builds
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ternforge_boards.page.tables import Cell, Column, Table, missing, share, shown
-from ternforge_boards.page.text import figure, number, percent
 from ternforge_boards.report.schema import ClockReport, Report
+from ternforge_boards.report.text import figure, number, percent
 from ternforge_boards.report.value import Status
 
 from . import Builds

@@ -4,8 +4,8 @@ from typing import Any
 
 from ternforge_boards.page.charts.timing import KINDS, path_bars
 from ternforge_boards.page.tables import Cell, Column, Table, count
-from ternforge_boards.page.text import number
 from ternforge_boards.report.schema import ClockReport, Report
+from ternforge_boards.report.text import number
 
 from . import Builds
 
