@@ -247,7 +247,7 @@ def test_power_is_shown_as_its_range(report, capsys, monkeypatch):
     made = changed(report, power=power(board=watts(0.5, 0.25, 1.0), core=watts(None, 1e-3, 2e-3)))
     print_report(made)
     told = capsys.readouterr().out
-    for part in ("0.250 to 1 W", "1 to 2 mW", "core per token", "25 °C, 1.2 V", "unknown"):
+    for part in ("250 to 1,000 mW", "1 to 2 mW", "core per token", "25 °C, 1.2 V", "unknown"):
         assert part in told
     assert "500 mW" not in told
     assert "power was not estimated" not in told

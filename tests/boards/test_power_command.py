@@ -1,4 +1,4 @@
-"""The verbs of ``ternforge power``, called as functions."""
+"""Power in ``ternforge report``, and the verbs of ``ternforge power``, called as functions."""
 
 import json
 
@@ -7,6 +7,7 @@ import pytest
 from ternforge.errors import UserError
 from ternforge_boards.board import board
 from ternforge_boards.commands import power as verbs
+from ternforge_boards.commands.build import report as report_
 from ternforge_boards.power.bitstreams import BITSTREAMS, write_bitstreams
 from ternforge_boards.power.coefficients import read_toml
 from ternforge_boards.report.schema import Area, AreaReport, Design, Evidence, Report, Throughput
@@ -40,10 +41,10 @@ def build(toy_cores, toy_model, tmp_path):
     return folder
 
 
-def test_estimate_of_a_build(build, capsys, tmp_path):
+def test_report_has_power(build, capsys, tmp_path):
     out = tmp_path / "with-power.json"
-    verbs.estimate(build, idle=0.5, out=out, as_json=True)
-    told = json.loads(capsys.readouterr().out)
+    report_(build, idle=0.5, out=out, as_json=True)
+    told = json.loads(capsys.readouterr().out)["power"]
     assert told["core"]["low"] < told["core"]["value"] < told["core"]["high"]
     assert told["energy"]["core_per_token"]["value"] == pytest.approx(
         told["core"]["value"] / 50e3)
@@ -53,14 +54,25 @@ def test_estimate_of_a_build(build, capsys, tmp_path):
     written = Report.model_validate_json(out.read_bytes())
     assert written.power is not None
     assert written.power.model_dump(mode="json") == told
+    report_(out)  # where no image is, an estimate is shown as it stands
+    assert "estimated" in capsys.readouterr().out
 
 
-def test_table_of_an_estimate(build, capsys):
-    verbs.estimate(build)
-    told = capsys.readouterr().out
-    assert "toy on ulx3s-85f at 50 MHz" in told
-    assert "68.7 pJ" in told
-    assert "unknown" in told  # the idle board
+def test_power_is_left_out_on_request_and_where_there_is_no_image(build, capsys):
+    report_(build, power=False, as_json=True)
+    assert json.loads(capsys.readouterr().out)["power"] is None
+    (build / "image.tfi").unlink()
+    report_(build, as_json=True)
+    assert json.loads(capsys.readouterr().out)["power"] is None
+    with pytest.raises(UserError, match=r"image\.tfi"):
+        report_(build, idle=0.5)
+
+
+def test_table_with_power(build, capsys):
+    report_(build)
+    told = " ".join(capsys.readouterr().out.split())
+    for part in ("static", "clock network", "core per mac", "unknown"):  # the idle board
+        assert part in told
 
 
 def test_other_image_is_refused(build, toy_model):
@@ -69,19 +81,7 @@ def test_other_image_is_refused(build, toy_model):
     report["design"]["model_hash"] = "of another"
     file.write_text(json.dumps(report))
     with pytest.raises(UserError, match="is not the one of its report: build again"):
-        verbs.estimate(build)
-
-
-@pytest.mark.parametrize(("content", "message"), [
-    (None, "cannot read .*No such file or directory; make one with `ternforge build`"),
-    ("{", "is not a report of a build"),
-    ('{"format": 1}', "is not a report of a build"),
-])
-def test_bad_report_is_refused(content, message, tmp_path):
-    if content is not None:
-        (tmp_path / "report.json").write_text(content)
-    with pytest.raises(UserError, match=message):
-        verbs.estimate(tmp_path)
+        report_(build)
 
 
 def test_calibration_writes_a_file_that_estimate_takes(build, tmp_path, capsys):
@@ -91,9 +91,9 @@ def test_calibration_writes_a_file_that_estimate_takes(build, tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows["static_85k"]["value"] == pytest.approx(150000.0, rel=1e-3)
     assert read_toml(out).static("85k").figure == pytest.approx(150000.0, rel=1e-3)
-    verbs.estimate(build, coefficients=out, as_json=True)
+    report_(build, coefficients=out, as_json=True)
     lines = {line["name"]: line["power"]
-             for line in json.loads(capsys.readouterr().out)["lines"]}
+             for line in json.loads(capsys.readouterr().out)["power"]["lines"]}
     assert lines["static"]["value"] == pytest.approx(150e-3 * 1.1, rel=1e-3)
 
 
@@ -114,7 +114,7 @@ def test_bitstreams_are_built_with_the_ordinary_flow(tmp_path, monkeypatch):
 
 def test_verbs_have_help():
     assert {command.name for command in verbs.power.registered_commands} == {
-        "estimate", "bitstreams", "calibrate", "published"}
+        "bitstreams", "calibrate", "published"}
     for command in verbs.power.registered_commands:
         assert command.epilog is not None
         assert command.epilog.startswith("Example: `ternforge power ")

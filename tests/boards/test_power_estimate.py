@@ -18,7 +18,6 @@ from ternforge_boards.power.dram import DramRates, chip_of, dram_lines
 from ternforge_boards.power.estimate import core_lines, make_power, pin_line, product, total
 from ternforge_boards.power.heldout import held_out
 from ternforge_boards.power.published import MARLANN
-from ternforge_boards.power.show import si
 from ternforge_boards.report.schema import (
     Area,
     AreaReport,
@@ -259,16 +258,6 @@ def test_held_out_design_lies_in_the_range():
     assert found.model.high is not None
     # a range that says something
     assert found.measured / 4 < found.model.low < found.model.high < 4 * found.measured
-
-
-def test_prefixes():
-    def value(*figures):
-        return Value(value=figures[0], unit="W", status=Status.ESTIMATED, source="x",
-                     low=figures[1], high=figures[2])
-
-    assert si(value(4e-3, 2e-3, 8e-3)) == "4 mW (2 to 8)"
-    assert si(value(0.0, 0.0, 0.0)) == "0 W"
-    assert si(value(None, None, None)) == "unknown"
 
 
 def test_line_of_a_rail_is_checked():

@@ -16,6 +16,8 @@ from ternforge_boards.build import build as run_build
 from ternforge_boards.handoff import TOP, make_design, write_build_sources
 from ternforge_boards.jobs import console_progress
 from ternforge_boards.nextpnr import PACKERS
+from ternforge_boards.power.build import with_power
+from ternforge_boards.power.folder import estimate_folder
 from ternforge_boards.report.build import make_report
 from ternforge_boards.report.files import plain, read_report, write_report
 from ternforge_boards.report.show import print_report, print_summary, report_csv
@@ -78,17 +80,32 @@ def build(
 
 
 @command(example="ternforge report build/icebreaker-shakespeare-up5k\n"
-                 "ternforge report build/icebreaker-shakespeare-up5k -o A.json --csv A.csv")
+                 "ternforge report build/icebreaker-shakespeare-up5k --idle 0.25 -o A.json")
 def report(
     build: Annotated[Path, typer.Argument(help="Folder of a build, or its report.json.")],
     out: Annotated[Path | None, typer.Option(
         "-o", "--output", help="Copy the report to this file, for `ternforge compare`.")] = None,
     csv: Annotated[Path | None, typer.Option(
         "--csv", help="Write every figure as a row of a CSV file.")] = None,
+    idle: Annotated[float | None, typer.Option(
+        min=0.0, help="Power of the idle board in watts, as measured; for that of the board.")
+    ] = None,
+    coefficients: Annotated[Path | None, typer.Option(
+        help="Energies that `ternforge power calibrate` wrote.")] = None,
+    power: Annotated[bool, typer.Option(
+        help="Estimate power; simulates a token where the gates can be simulated.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show all figures of a build: area, clocks, cycles, speed, power, and where each is from."""
     told = read_report(build)
+    folder = build if build.is_dir() else build.parent
+    asked = idle is not None or coefficients is not None
+    if asked or (power and told.power is None and (folder / "image.tfi").is_file()):
+        console = Console(stderr=True, quiet=as_json)
+        with console.status("estimating power ...") as status, console_progress(console) as tools:
+            told = with_power(told, estimate_folder(
+                folder, told, coefficients=coefficients, idle_watts=idle, tools=tools,
+                progress=lambda text: status.update(f"{text} ...")))
     if out is not None:
         write_report(told, out)
     if csv is not None:

@@ -2,32 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from ternforge.cache import cache_dir
-from ternforge.errors import UserError
 from ternforge.output import print_json, to_json, write_text
 from ternforge_boards.board import board as find_board
-from ternforge_boards.handoff import TOP, Design, make_design, write_build_sources
-from ternforge_boards.jobs import Jobs, console_progress
+from ternforge_boards.jobs import console_progress
 from ternforge_boards.power.bitstreams import array_size, write_bitstreams
-from ternforge_boards.power.build import estimate_power, with_power
 from ternforge_boards.power.calibrate import calibrate as fit_readings
 from ternforge_boards.power.calibrate import read_measurements, to_toml
 from ternforge_boards.power.coefficients import coefficients_of
 from ternforge_boards.power.fit import TERMS, fit_published
 from ternforge_boards.power.heldout import held_out
 from ternforge_boards.power.published import MARLANN, TINYVISION
-from ternforge_boards.power.show import print_power
-from ternforge_boards.report.schema import Report
-from ternforge_boards.yosys import Netlist, synthesise
-from ternforge_sim.commands import open_image
 
 __all__ = ["power"]
 
@@ -41,69 +31,11 @@ def _verbs(function: Callable[[], None]) -> typer.Typer:
 
 @_verbs
 def power() -> None:
-    """Estimate power and energy of a build, and calibrate the estimate."""
+    """Calibrate the estimate of power that `ternforge report` makes."""
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BoardName = Annotated[str, typer.Option("--board", help="Board; see `ternforge boards`.")]
-
-
-def _read_report(folder: Path) -> Report:
-    file = folder / "report.json" if folder.is_dir() else folder
-    again = "make it again with `ternforge build`"
-    try:
-        return Report.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {str(file)!r}: {error.strerror}; make one with "
-                        "`ternforge build`") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its beginning"
-        raise UserError(f"{str(file)!r} is not a report of a build: at {where}: {first['msg']}; "
-                        f"{again}") from None
-
-
-def _netlist(design: Design) -> Netlist:
-    """As the build has synthesised it; found in the cache."""
-    board = design.board
-    with TemporaryDirectory(dir=cache_dir("work")) as work, console_progress() as progress:
-        write_build_sources(design, Path(work))
-        sources = sorted(Path(work).glob("*.v"))
-        memories = [*sorted(Path(work).glob("*.mem")), *sorted(Path(work).glob("*.hex"))]
-        return synthesise(sources, memories, board, Jobs(progress),
-                          top=f"{TOP}_{board.name.replace('-', '_')}")
-
-
-@power.command("estimate", epilog="Example: `ternforge power estimate build/icebreaker-"
-                                  "shakespeare-up5k --idle 0.25`")
-def estimate(
-    build: Annotated[Path, typer.Argument(help="Folder of a build.")],
-    coefficients: Annotated[Path | None, typer.Option(
-        help="File that `ternforge power calibrate` wrote.")] = None,
-    idle: Annotated[float | None, typer.Option(
-        min=0.0, help="Measured power of the idle board in watts.")] = None,
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--output", help="Write the report with the estimate here.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Power and energy per token of a build, as ranges."""
-    report = _read_report(build)
-    folder = build if build.is_dir() else build.parent
-    image = open_image(report.design.board, None, folder / "image.tfi")
-    design = make_design(find_board(report.design.board), image, report.design.core_mhz)
-    if design.image.model_hash != report.design.model_hash:
-        raise UserError(f"the image in {str(folder)!r} is not the one of its report: build again")
-    console = Console(stderr=True, quiet=as_json)
-    netlist = _netlist(design) if design.board.family == "ice40" else None
-    found = estimate_power(report, design, netlist, coefficients=coefficients, idle_watts=idle,
-                           progress=lambda text: console.print(f"{text} ...", markup=False))
-    if out is not None:
-        write_text(out, with_power(report, found).model_dump_json(indent=2) + "\n")
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        print_power(found, f"{report.design.model} on {report.design.board} at "
-                           f"{report.design.core_mhz:g} MHz")
 
 
 @power.command("bitstreams", epilog="Example: `ternforge power bitstreams --board icebreaker "

@@ -31,6 +31,10 @@ MEANINGS = {
 RESOURCES = {"lut": "LUT4", "ff": "flip-flops", "block_ram": "block RAM", "dsp": "DSP",
              "spram": "single-port RAM"}
 
+#: Published figures beside ours, by family and field of :class:`~.schema.Energy`.
+PEERS = {("ice40", "core_per_mac"): "of an int8 product on a UP5K 66 to 69 pJ were measured "
+                                    "(SymbioticEDA/MARLANN, power-test/README.md)"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
@@ -73,7 +77,8 @@ def figures(report: Report) -> Iterator[Figure]:
                          note=f"{power.temperature_c:g} °C" + (
                              f", {power.core_volts:g} V" if rail == "core" else ""))
         for name, value in power.energy:
-            yield Figure(section="energy", name=name.replace("_", " "), value=value)
+            yield Figure(section="energy", name=name.replace("_", " "), value=value,
+                         note=PEERS.get((report.design.family, name), ""))
     yield Figure(
         section="evidence", name="tokens checked",
         value=Value(value=report.evidence.checked_tokens, unit="tokens", status=Status.SIMULATED,

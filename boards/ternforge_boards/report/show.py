@@ -36,7 +36,7 @@ def print_summary(report: Report, console: Console | None = None) -> None:
             table.add_section()
         section = figure.section
         table.add_row(figure.name, shown(figure.value).strip(), figure.note, figure.value.status,
-                      figure.value.source)
+                      figure.value.source.partition(";")[0])  # JSON and CSV have all of it
     (console or Console()).print(table)
 
 
