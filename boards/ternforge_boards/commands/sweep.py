@@ -58,16 +58,12 @@ def _split(name: str, text: str, kind: type) -> list[Any]:
         raise UserError(f"--{name} must be {what} with commas between, not {text!r}") from None
 
 
-def _options(name: str) -> Any:
-    return typer.Option(f"--{name}", metavar="A,B,..")
-
-
 @command(example="ternforge sweep --board ulx3s-85f,icebreaker --lanes 4,8,16 --depth synth\n"
                  "ternforge sweep --board icebreaker --lanes 8 --clock 30,36 --seeds 1,2,3\n"
                  "ternforge sweep grid.yaml --scheduler tcp://host:8786 --json")
 def sweep(
     grid: Annotated[Path | None, typer.Argument(
-        help="YAML file with the settings of the grid; options go before it.")] = None,
+        help="YAML file with the settings of the grid; options override its settings.")] = None,
     board: Annotated[str | None, typer.Option(metavar="A,B,..", help="Boards.")] = None,
     model: Annotated[str | None, typer.Option(
         metavar="A,B,..", help="Models; the board's own unless given.")] = None,
@@ -95,7 +91,7 @@ def sweep(
     out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sweep.")] = Path(
         "build/sweep"),
     workers: Annotated[int | None, typer.Option(
-        help="Processes, or jobs of Slurm; one per CPU unless given.")] = None,
+        help="Processes, one per CPU unless given; or jobs of Slurm, one unless given.")] = None,
     scheduler: Annotated[str | None, typer.Option(
         metavar="ADDRESS", help="Dask scheduler that runs already, as tcp://host:8786.")] = None,
     executor: Annotated[str, typer.Option(help="local or slurm.")] = "local",
@@ -157,7 +153,7 @@ def sweep(
                       executor="slurm" if executor == "slurm" else "local")
         try:
             with connect(where, len(rest)) as client, shown.bar:
-                done += run_points(rest, store, client, evaluate, shown)
+                done += run_points(rest, store, client, evaluate, shown, retry=retry)
         except KeyboardInterrupt:
             Console(stderr=True, highlight=False).print(
                 f"{shown.kept} of {shown.total} points are kept in {str(out)!r}: run it again to "

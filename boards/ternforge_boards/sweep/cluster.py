@@ -4,19 +4,23 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
+import threading
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import dask.config
 import psutil
+from amaranth.hdl import UnusedElaboratable
 from dask.distributed import Client, LocalCluster, WorkerPlugin
 
 from ternforge.errors import UserError
 
 from .grid import Slurm
 
-__all__ = ["StopTools", "Where", "connect", "slurm_cluster"]
+__all__ = ["ToolWorker", "Where", "connect", "slurm_cluster"]
 
 #: Seconds in which a scheduler must answer, and then have a worker.
 CONNECT, FIRST_WORKER = 5, 30
@@ -33,16 +37,31 @@ SETTINGS = {
 class Where:
     """Where points are worked on."""
 
-    workers: int | None = None  #: processes, or jobs of Slurm; None: one per CPU
+    workers: int | None = None  #: processes, one per CPU unless given; or jobs of Slurm, one unless given
     scheduler: str | None = None  #: address of a scheduler that runs already
     executor: Literal["local", "slurm"] = "local"
-    slurm: Slurm = Slurm()
+    slurm: Slurm = field(default_factory=Slurm)
 
 
-class StopTools(WorkerPlugin):
-    """Ends the tools that a worker runs when it closes."""
+class ToolWorker(WorkerPlugin):
+    """Ends the tools that a worker runs when it closes.
 
-    name = "ternforge-stop-tools"
+    Parameters
+    ----------
+    interrupts : bool
+        Whether Ctrl-C is for the worker: one that we started is closed by us instead.
+    """
+
+    name = "ternforge-tools"
+
+    def __init__(self, interrupts: bool):
+        self.interrupts = interrupts
+
+    def setup(self, worker: Any) -> None:
+        """Set what is warned of: units of a core are asked for their latencies, and not used."""
+        warnings.filterwarnings("ignore", category=UnusedElaboratable)
+        if not self.interrupts and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def teardown(self, worker: Any) -> None:
         """Kill all children of this process; each tool leads a process group of its own."""
@@ -64,17 +83,17 @@ def connect(where: Where, points: int) -> Iterator[Client]:
         if where.scheduler is not None:
             client = stack.enter_context(_reach(where.scheduler))
         else:
-            count = where.workers or os.cpu_count() or 1
             if where.executor == "slurm":
                 if shutil.which("sbatch") is None:
                     raise UserError("--executor slurm needs the command sbatch, which is not "
                                     "here: run it where jobs are submitted to Slurm")
                 cluster = stack.enter_context(slurm_cluster(where.slurm))
-                cluster.scale(min(count, points))
+                cluster.scale(jobs=min(where.workers or 1, -(-points // where.slurm.cores)))
             else:
+                count = where.workers or os.cpu_count() or 1
                 cluster = stack.enter_context(_local(min(count, points)))
             client = stack.enter_context(Client(cluster))
-        client.register_plugin(StopTools())
+        client.register_plugin(ToolWorker(interrupts=where.scheduler is not None))
         yield client
 
 

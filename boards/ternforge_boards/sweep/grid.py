@@ -108,6 +108,8 @@ def make_grid(settings: dict[str, Any], source: str) -> Grid:
         if first["type"] == "extra_forbidden":
             raise UserError(f"{source} has no setting {name!r}: it takes "
                             f"{', '.join(Grid.model_fields)}") from None
+        if first["type"] == "too_short":
+            raise UserError(f"{source}: {name} must have at least one value") from None
         text = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{source}: {name}: {text[:1].lower()}{text[1:]}, not "
                         f"{first['input']!r}") from None

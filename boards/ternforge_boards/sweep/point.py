@@ -21,8 +21,8 @@ from ternforge_boards.report.value import Record
 from ternforge_boards.yosys import flow_versions
 from ternforge_model.catalog import find_model
 
-__all__ = ["FORMAT", "CyclesFrom", "Depth", "Estimate", "Point", "Result", "code_key", "model_files",
-           "point_key"]
+__all__ = ["FORMAT", "CyclesFrom", "Depth", "Estimate", "Point", "Result", "code_key",
+           "model_files", "point_key"]
 
 #: Version of a point's file.
 FORMAT = 1

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ternforge.errors import UserError
 
 from .point import Point, Result, point_key
-from .store import Store, keep_in_cache
+from .store import Store, find_in_cache, keep_in_cache
 
 __all__ = ["Watcher", "open_points", "run_points", "work_on"]
 
@@ -37,18 +37,24 @@ def open_points(points: Sequence[Point], store: Store, *, retry: bool = False,
     return done, rest
 
 
-def work_on(work: Work, text: str, key: str) -> str:
-    """What a worker does: the result of a point, which its own machine's cache keeps too."""
-    result = work(Point.model_validate_json(text))
-    keep_in_cache(result, key)
+def work_on(work: Work, text: str, key: str, retry: bool = False) -> str:
+    """What a worker does: the result of a point, which its own machine's cache keeps too.
+
+    A result that was lost with the worker that had it is found there.
+    """
+    result = find_in_cache(key)
+    if result is None or (retry and result.reason is not None):
+        result = work(Point.model_validate_json(text))
+        keep_in_cache(result, key)
     return result.model_dump_json()
 
 
 def run_points(points: Sequence[Point], store: Store, client: Any, work: Work, watcher: Watcher,
-               ) -> list[Result]:
+               *, retry: bool = False) -> list[Result]:
     """Work on ``points`` with Dask; each is kept as it finishes.
 
-    A point whose workers die becomes a row with that reason, which is not kept.
+    With ``retry``, failures in a cache do not count. A point whose workers die becomes a row with
+    that reason, which is not kept.
 
     Raises
     ------
@@ -58,8 +64,8 @@ def run_points(points: Sequence[Point], store: Store, client: Any, work: Work, w
     from dask.distributed import KilledWorker, as_completed
 
     watcher.started(client.dashboard_link, len(client.scheduler_info()["workers"]))
-    futures = {client.submit(work_on, work, point.model_dump_json(), point_key(point), pure=False,
-                             retries=0, priority=-index): point
+    futures = {client.submit(work_on, work, point.model_dump_json(), point_key(point), retry,
+                             pure=False, retries=0, priority=-index): point
                for index, point in enumerate(points)}
     results = []
     for future in as_completed(list(futures)):

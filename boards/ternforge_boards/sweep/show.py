@@ -74,15 +74,14 @@ def print_sweep(plan: Plan, results: Sequence[Result], console: Console) -> None
     candidates = {one.name + one.model: one for one in pareto(results)}
     rows = [_cells(result, candidates.get(result.point.name + result.point.model))
             for result in results]
-    same = {name: {row[name] for row in rows} for name in ("model", "from")}
+    same = {name: {row[name] for row in rows if row[name]} for name in ("model", "from")}
     told = [found.pop() for found in same.values() if len(found) == 1]
     shown = [name for name in _COLUMNS if len(same.get(name, ["", ""])) > 1
              and any(row[name] for row in rows)]
     marks = "* is on the front of tokens/s against LUT, + against power"
     table = Table(title=", ".join([one for one in told if one] or ["points"]), caption=marks)
     for name in shown:
-        table.add_column(name, justify="right" if _COLUMNS[name] else "left",
-                         overflow="fold" if name else "ellipsis")
+        table.add_column(name, justify="right" if _COLUMNS[name] else "left", no_wrap=bool(name))
     for row, result in zip(rows, results, strict=True):
         style = "red" if result.reason else "yellow" if result.met is False else ""
         table.add_row(*(Text(row[name]) for name in shown), style=style)

@@ -9,7 +9,7 @@ from ternforge.output import write_text
 
 from .point import Point, Result, point_key
 
-__all__ = ["Store", "keep_in_cache"]
+__all__ = ["Store", "find_in_cache", "keep_in_cache"]
 
 
 class Store:
@@ -32,7 +32,7 @@ class Store:
     def find(self, point: Point) -> Result | None:
         """A point that was finished, in this folder or by another sweep; None if there is none."""
         found = _read(self.path(point))
-        if found is None and (found := _read(_cache_path(point_key(point)))) is not None:
+        if found is None and (found := find_in_cache(point_key(point))) is not None:
             self.keep(found)
         return found
 
@@ -40,6 +40,11 @@ class Store:
         """Write a finished point, unless another try may give another result."""
         if result.lasting:
             write_text(self.path(result.point), result.model_dump_json(indent=2) + "\n")
+
+
+def find_in_cache(key: str) -> Result | None:
+    """The finished point that this machine's cache has under a key."""
+    return _read(_cache_path(key))
 
 
 def keep_in_cache(result: Result, key: str) -> None:
