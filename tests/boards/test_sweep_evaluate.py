@@ -11,10 +11,11 @@ from ternforge_boards.report.value import Status
 from ternforge_boards.sweep.counts import check_area
 from ternforge_boards.sweep.evaluate import evaluate
 from ternforge_boards.sweep.grid import make_grid
-from ternforge_boards.sweep.models import packets_of
+from ternforge_boards.sweep.models import packets_of, program_of
 from ternforge_boards.sweep.plan import plan
 from ternforge_boards.sweep.point import point_key
 from ternforge_firmware.cycles import token_cycles
+from ternforge_firmware.footprint import footprint
 
 
 def one_point(**settings):
@@ -34,9 +35,9 @@ def test_estimates_are_those_of_the_analytic_model(model, name):
     assert sum(one.cycles for one in throughput.causes) == cycles
     assert throughput.tokens_per_second.value == pytest.approx(point.core_mhz * 1e6 / cycles)
     assert throughput.tokens_per_second.status is Status.ESTIMATED
-    # Weights are the most of a stream: 1.25 bits of five to a byte, and constants beside them.
     weights = next(one.cycles for one in throughput.causes if one.cause == "weights")
-    assert weights < (throughput.ideal_cycles_per_token.value or 0) < 1.1 * weights
+    assert throughput.ideal_cycles_per_token.value == pytest.approx(weights, rel=0.01)
+    assert throughput.bandwidth_share.value == pytest.approx(weights / cycles, rel=0.01)
 
 
 def test_streams_add_up():
@@ -52,12 +53,12 @@ def test_streams_add_up():
 
 def test_a_memory_beside_the_fpga_bounds_a_wide_core():
     """A beat of 32 bytes needs eight cycles of an SDRAM that gives four bytes in each."""
-    result = evaluate(one_point(board="tang-nano-20k", lanes=32, depth="estimate"))
-    throughput = result.throughput
+    point = one_point(board="tang-nano-20k", lanes=32, depth="estimate")
+    throughput = evaluate(point).throughput
     assert throughput is not None
-    assert throughput.cycles_per_token.value == pytest.approx(
-        throughput.ideal_cycles_per_token.value)
-    assert throughput.bandwidth_share.value == 1
+    read = footprint(program_of(point.model), point.config).stream_bytes
+    assert throughput.cycles_per_token.value == pytest.approx(read / 4)
+    assert sum(one.cycles for one in throughput.causes) == pytest.approx(read / 4)
 
 
 def test_keys_depend_on_point_and_model(toy_model):

@@ -205,7 +205,7 @@ def test_a_scheduler_that_is_not_there_is_told_soon(tmp_path, capsys):
 
 def test_a_scheduler_that_runs_is_used(tmp_path):
     with connect(Where(workers=1), 1) as own, connect(
-            Where(scheduler=own.scheduler.address), 3) as client:
+            Where(scheduler=own.scheduler_info()["address"]), 3) as client:
         [result] = run_points(points(1), Store(tmp_path), client, estimated, Told())
     assert result.throughput is not None
 

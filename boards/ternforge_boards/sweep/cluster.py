@@ -37,7 +37,7 @@ SETTINGS = {
 class Where:
     """Where points are worked on."""
 
-    workers: int | None = None  #: processes, one per CPU unless given; or jobs of Slurm, one unless given
+    workers: int | None = None  #: processes, or jobs of Slurm; None: one per CPU, or one job
     scheduler: str | None = None  #: address of a scheduler that runs already
     executor: Literal["local", "slurm"] = "local"
     slurm: Slurm = field(default_factory=Slurm)

@@ -3,10 +3,9 @@
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ternforge.cache import cache_dir, content_key
 from ternforge.errors import UserError
@@ -48,7 +47,7 @@ def evaluate(point: Point) -> Result:
     return outcome(point, _known)
 
 
-def outcome(point: Point, work: Any) -> Result:
+def outcome(point: Point, work: Callable[[Point], Report | Estimate]) -> Result:
     """What ``work`` makes of a point: a report, an estimate, or the reason of its failure."""
     started = time.monotonic()
     try:
@@ -61,8 +60,10 @@ def outcome(point: Point, work: Any) -> Result:
     except Exception as error:
         return Result(point=point, reason=f"{type(error).__name__}: {error}", lasting=False,
                       seconds=time.monotonic() - started)
-    kind = "estimate" if isinstance(found, Estimate) else "report"
-    return Result(point=point, seconds=time.monotonic() - started, **{kind: found})
+    seconds = time.monotonic() - started
+    if isinstance(found, Estimate):
+        return Result(point=point, seconds=seconds, estimate=found)
+    return Result(point=point, seconds=seconds, report=found)
 
 
 def _known(point: Point) -> Report | Estimate:

@@ -1,7 +1,6 @@
 """Speed of a point, from cycles that are simulated or follow from the analytic model."""
 
 import json
-from collections import Counter
 
 from ternforge.cache import cached, content_key
 from ternforge.config import CoreConfig
@@ -27,8 +26,9 @@ STEPS = 4
 
 
 def bytes_per_cycle(board: Board, core: CoreConfig) -> float:
-    """Peak rate of the image memory in bytes per cycle of the core: a beat, or all data pins."""
-    return core.lanes if board.memory is None else board.memory.dram.bytes_per_cycle
+    """What the image memory gives in a cycle of the core at most, if the core takes it all."""
+    pins = board.memory.dram.bytes_per_cycle if board.memory else core.lanes
+    return min(core.lanes, pins)
 
 
 def modelled(board: Board, model: str, core: CoreConfig, core_mhz: float,
@@ -38,11 +38,12 @@ def modelled(board: Board, model: str, core: CoreConfig, core_mhz: float,
     A memory beside the FPGA gives its peak rate at most; refresh is left out.
     """
     counts = token_cycles(packets_of(model, core), core).sum(axis=0)
-    causes = Counter({cause.name.lower(): float(counts[cause.value])
-                      for cause in Cause.__members__.values()})
-    least = _stream_bytes(model, core) / bytes_per_cycle(board, core)
-    if least > causes.total():
-        causes["memory"] += least - causes.total()
+    causes = {cause.name.lower(): float(counts[cause.value])
+              for cause in Cause.__members__.values()}
+    total = sum(causes.values())
+    if board.memory is not None:
+        read = footprint(program_of(model), core).stream_bytes
+        causes["memory"] += max(0.0, read / bytes_per_cycle(board, core) - total)
     source = "analytic model of the core's units"
     if board.memory is not None:
         source += ", memory at its peak rate without refresh"
@@ -65,19 +66,14 @@ def simulated(board: Board, model: str, core: CoreConfig, core_mhz: float, image
     key = content_key("sweep", repr(core), repr(dram), image.model_hash, generator_key())
     found = json.loads((cached("cycles", key, fill) / "run.json").read_text())
     what = f"{found['tokens']} tokens of the Verilated core"
-    return (_throughput(board, model, core, core_mhz, Counter(found["causes"]), Status.SIMULATED,
-                        what),
+    return (_throughput(board, model, core, core_mhz, found["causes"], Status.SIMULATED, what),
             Evidence(checked_tokens=found["checked"], bit_exact=found["bit_exact"], of=what))
 
 
-def _stream_bytes(model: str, core: CoreConfig) -> int:
-    return footprint(program_of(model), core).stream_bytes
-
-
 def _throughput(board: Board, model: str, core: CoreConfig, core_mhz: float,
-                causes: Counter[str], status: Status, source: str) -> Throughput:
-    cycles, peak = causes.total(), bytes_per_cycle(board, core)
-    ideal = _stream_bytes(model, core) / peak
+                causes: dict[str, float], status: Status, source: str) -> Throughput:
+    cycles, peak = sum(causes.values()), bytes_per_cycle(board, core)
+    ideal = program_of(model).ternary_weights / 5 / peak
 
     def value(number: float, unit: str, how: str) -> Value:
         return Value(value=number, unit=unit, status=status, source=how)
@@ -87,11 +83,11 @@ def _throughput(board: Board, model: str, core: CoreConfig, core_mhz: float,
         cycles_per_token=value(cycles, "cycles", source),
         ideal_cycles_per_token=Value(
             value=ideal, unit="cycles", status=Status.ESTIMATED,
-            source="bytes of a token's stream over the peak rate of the image's memory"),
+            source=f"weights / 5 per byte / {peak:g} bytes per cycle"),
         causes=tuple(CauseCycles(cause=cause, cycles=count) for cause, count in causes.items()
                      if count),
         streams=core.streams,
         tokens_per_second=value(rate, "tok/s", f"clock over cycles: {source}"),
         tokens_per_second_summed=value(rate * core.streams, "tok/s",
                                        f"clock over cycles, times streams: {source}"),
-        bandwidth_share=value(min(1.0, ideal / cycles), "1", f"ideal cycles over cycles: {source}"))
+        bandwidth_share=value(ideal / cycles, "1", f"ideal cycles over cycles: {source}"))
