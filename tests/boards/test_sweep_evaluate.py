@@ -1,5 +1,6 @@
 """What a worker makes of a point: cycles of the analytic model, and a real synthesis."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from ternforge_boards.sweep.evaluate import evaluate
 from ternforge_boards.sweep.grid import make_grid
 from ternforge_boards.sweep.models import packets_of, program_of
 from ternforge_boards.sweep.plan import plan
-from ternforge_boards.sweep.point import point_key
+from ternforge_boards.sweep.point import model_files, point_key
 from ternforge_firmware.cycles import token_cycles
 from ternforge_firmware.footprint import footprint
 
@@ -61,15 +62,21 @@ def test_a_memory_beside_the_fpga_bounds_a_wide_core():
     assert sum(one.cycles for one in throughput.causes) == pytest.approx(read / 4)
 
 
-def test_keys_depend_on_point_and_model(toy_model):
+def test_keys_depend_on_point_and_model(toy_model, tmp_path):
     first = one_point(board="icebreaker", depth="estimate")
     keys = {point_key(point) for point in (
         first, first.model_copy(update={"seed": 5}), first.model_copy(update={"core_mhz": 31.0}),
         first.model_copy(update={"model": "shakespeare-85f"}),
         first.model_copy(update={"model": str(toy_model)}))}
     assert len(keys) == 5
-    before = point_key(first)
-    assert point_key(one_point(board="icebreaker", depth="estimate")) == before
+    assert point_key(one_point(board="icebreaker", depth="estimate")) == point_key(first)
+    copy = tmp_path / "toy"
+    shutil.copytree(toy_model, copy)
+    point = first.model_copy(update={"model": str(copy)})
+    before = point_key(point)
+    (copy / "tokenizer.json").write_text("{}")
+    model_files.cache_clear()  # as in another run
+    assert point_key(point) != before
 
 
 @pytest.mark.usefixtures("toy_cores")

@@ -224,6 +224,8 @@ def test_a_grid_without_a_point_ends_the_command(capsys):
     (["--board", "icebraker"], "unknown board 'icebraker': did you mean 'icebreaker'?"),
     (["nothing.yaml"], "no such file or directory: 'nothing.yaml'"),
     (["--plot", "a.xyz"], "--plot must end in one of .png, .svg, .pdf, not 'a.xyz'"),
+    (["--plot", "a.svg", "--depth", "estimate"],
+     "--plot needs an area: use --depth synth or route"),
     (["--executor", "slurm", "--scheduler", "tcp://a:1"],
      "give either --scheduler or --executor slurm"),
 ])

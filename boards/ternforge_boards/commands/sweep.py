@@ -1,6 +1,7 @@
 """``ternforge sweep``."""
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from ternforge_boards.sweep.point import Depth, Result
 from ternforge_boards.sweep.run import open_points
 from ternforge_boards.sweep.show import as_csv, as_data, print_sweep
 from ternforge_boards.sweep.store import Store
+from ternforge_model.errorplot import check_plot
 
 __all__ = ["sweep"]
 
@@ -122,7 +124,8 @@ def sweep(
         ("queue", slurm_queue), ("account", slurm_account), ("cores", slurm_cores),
         ("memory", slurm_memory), ("walltime", slurm_walltime)) if value is not None}
     if slurm:
-        settings["slurm"] = {**(settings.get("slurm") or {}), **slurm}
+        given = settings.get("slurm") or {}
+        settings["slurm"] = {**given, **slurm} if isinstance(given, dict) else given
     if executor not in ("local", "slurm"):
         raise UserError(f"--executor must be local or slurm, not {executor!r}")
     if workers is not None and workers < 1:
@@ -131,10 +134,11 @@ def sweep(
         raise UserError("give either --scheduler or --executor slurm")
     if out.exists() and not out.is_dir():
         raise UserError(f"cannot write the folder {str(out)!r}: a file has that name")
-    if plot is not None:
-        from ternforge_model.errorplot import check_plot
-        check_plot(plot)
     checked = make_grid(settings, "the sweep" if grid is None else f"the grid {str(grid)!r}")
+    if plot is not None:
+        check_plot(plot)
+        if checked.depth is Depth.ESTIMATE:
+            raise UserError("--plot needs an area: use --depth synth or route")
     planned = plan(checked)
     planned.check()
     store = Store(out)
@@ -165,7 +169,8 @@ def sweep(
     write_text(out / "sweep.json", to_json(data) + "\n")
     write_text(csv or out / "points.csv", as_csv(results))
     candidates = pareto(results)
-    if plot is not None or any(one.lut is not None for one in candidates):
+    if ((plot is not None or find_spec("matplotlib") is not None)
+            and any(one.lut is not None for one in candidates)):
         from ternforge_boards.sweep.plot import plot_pareto
         plot_pareto(plot or out / "pareto.svg", candidates)
     if as_json:

@@ -29,7 +29,6 @@ CONNECT, FIRST_WORKER = 5, 30
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.comm.timeouts.connect": f"{CONNECT}s",
 }
 
 

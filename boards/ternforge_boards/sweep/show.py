@@ -78,7 +78,8 @@ def print_sweep(plan: Plan, results: Sequence[Result], console: Console) -> None
     told = [found.pop() for found in same.values() if len(found) == 1]
     shown = [name for name in _COLUMNS if len(same.get(name, ["", ""])) > 1
              and any(row[name] for row in rows)]
-    marks = "* is on the front of tokens/s against LUT, + against power"
+    marks = ("* is on the front of tokens/s against LUT, + against power"
+             if any(row["LUT4"] for row in rows) else None)
     table = Table(title=", ".join([one for one in told if one] or ["points"]), caption=marks)
     for name in shown:
         table.add_column(name, justify="right" if _COLUMNS[name] else "left", no_wrap=bool(name))
