@@ -67,6 +67,7 @@ def test_points_are_worked_on_once(tmp_path):
     with connect(Where(workers=2), 4) as client:
         assert len(client.scheduler_info()["workers"]) == 2
         found = run_points(all_points[:2], store, client, counting(marks), told)
+        assert [store.path(point).is_file() for point in all_points] == [True, True, False, False]
         done, rest = open_points(all_points, store)
         assert {result.point.seed for result in done} == {0, 1}
         assert [point.seed for point in rest] == [2, 3]
