@@ -151,6 +151,9 @@ def test_a_board_takes_a_smaller_model_where_its_own_fits_nowhere():
      "CoreConfig.lanes must be even, not 3"),
     ({"board": "icebreaker", "lane": "fast"}, "core's configuration", None),
     ({"board": "icebreaker", "clock": 3}, "board's clock", None),
+    ({"board": "orangecrab-85f", "cores": 2}, "model's shape",
+     ("matrix 'lm_head' of model 'shakespeare-85f' must have a multiple of cores=2 rows, not "
+      "65")),
     ({"board": "icebreaker", "model": "mmfree-370m"}, "core's capacity", None),
     ({"board": "orangecrab-85f", "model": "mmfree-370m", "depth": "synth"}, "model's weights",
      "of mmfree-370m the shape alone is known: use --depth estimate"),
@@ -187,6 +190,14 @@ def test_streams_and_cores_are_measured_alone():
     found = planned(board="icebreaker", lanes=8, streams=[1, 2], depth="synth")
     assert [point.alone for point in found.points] == [False, True]
     assert found.points[1].cycles is CyclesFrom.MODEL
+
+
+def test_a_core_without_its_memory_chip_is_not_simulated(toy_model):
+    settings = {"cores": [1, 2], "depth": "synth", "cycles": "simulation", "model": str(toy_model)}
+    found = planned(board="orangecrab-85f", **settings)
+    assert [point.cycles for point in found.points] == [CyclesFrom.SIMULATION, CyclesFrom.MODEL]
+    found = planned(board="icebreaker", elements=2, **settings)
+    assert {point.cycles for point in found.points} == {CyclesFrom.SIMULATION}
 
 
 def test_a_core_that_cannot_hold_the_model_is_refused():

@@ -9,6 +9,7 @@ from ternforge.mem.onchip import banks_of
 from ternforge.numerics import STATE_BITS, VECTOR_BITS
 from ternforge.presets import core_preset
 from ternforge_boards.board import Board, Resources
+from ternforge_firmware.allocate import FitError
 from ternforge_firmware.footprint import footprint
 from ternforge_model.program import Program
 
@@ -57,22 +58,28 @@ def core_for(board: Board, settings: Mapping[str, int | str], program: Program) 
     Refused
         If no such core exists, or the board cannot hold it or the model.
     """
-    preset = resolve_lane(core_preset(board.name), board.family)
-    changed = resolve_lane(_changed(preset, settings), board.family)
-    if (changed.bank_beats == preset.bank_beats and changed.lanes == preset.lanes
-            and not footprint(program, changed).misfit):
-        core = changed
-    else:
-        roomy = replace(changed, memory_beats=MOST_BEATS)
-        found = footprint(program, roomy)
-        if found.misfit:
-            raise Refused("core's capacity", f"the model needs {found.misfit}")
-        core = _with_memory(board, changed, found.image_bytes // changed.lanes)
+    try:
+        core = _roomy(board, settings, program)
+    except FitError as error:  # of shapes that no depth makes fit
+        raise Refused("model's shape", str(error)) from None
     if core.bank_beats:
         _check_blocks(board, core)
     else:
         _check_dram(board, core)
     return core
+
+
+def _roomy(board: Board, settings: Mapping[str, int | str], program: Program) -> CoreConfig:
+    """The core with room for the image, whether the board has as much or not."""
+    preset = resolve_lane(core_preset(board.name), board.family)
+    changed = resolve_lane(_changed(preset, settings), board.family)
+    if (changed.bank_beats == preset.bank_beats and changed.lanes == preset.lanes
+            and not footprint(program, changed).misfit):
+        return changed
+    found = footprint(program, replace(changed, memory_beats=MOST_BEATS))
+    if found.misfit:
+        raise Refused("core's capacity", f"the model needs {found.misfit}")
+    return _with_memory(board, changed, found.image_bytes // changed.lanes)
 
 
 def _changed(preset: CoreConfig, settings: Mapping[str, int | str]) -> CoreConfig:

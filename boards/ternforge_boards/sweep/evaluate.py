@@ -115,7 +115,7 @@ def report_of(point: Point) -> Report:
 def _report(point: Point, board: Board, built: _Build, throughput: Throughput,
             evidence: Evidence, model_hash: str) -> Report:
     core = point.config
-    memory = "block RAM" if not core.single_port_beats else "single-port RAM"
+    memory = "single-port RAM and block RAM" if core.single_port_beats else "block RAM"
     if board.memory is not None:
         memory = board.memory.dram.chip
     return Report(

@@ -1,5 +1,6 @@
 """What a sweep knows of a model before its weights are read."""
 
+from dataclasses import replace
 from functools import cache
 
 from ternforge.cache import cached, content_key
@@ -44,7 +45,7 @@ def program_of(model: str) -> Program:
     """
     if model in models():
         config, inner_norms = models()[model]
-        return shape_program(config, inner_norms=inner_norms)
+        return replace(shape_program(config, inner_norms=inner_norms), name=model)
     return _opened(model).program
 
 

@@ -128,8 +128,9 @@ def _point(board: Board, model: str, settings: dict[str, int | str], clock: floa
         raise Refused("board's clock", str(error)) from None
     cycles = grid.cycles or (CyclesFrom.SIMULATION if grid.depth is Depth.ROUTE
                              else CyclesFrom.MODEL)
-    # One prompt goes through all streams in a simulation: that is not a token of each.
-    if core.streams > 1 or grid.depth is Depth.ESTIMATE:
+    # In a simulation one prompt goes through all streams, which is not a token of each, and the
+    # memory of a core alone is no chip.
+    if core.streams > 1 or (alone and board.memory) or grid.depth is Depth.ESTIMATE:
         cycles = CyclesFrom.MODEL
     return Point(board=board.name, model=model, settings=settings, core=dict(vars(core)),
                  core_mhz=core_mhz, seed=seed, depth=grid.depth, cycles=cycles)
