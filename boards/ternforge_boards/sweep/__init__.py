@@ -1,0 +1,1 @@
+"""Sweeps over a design space: a grid of points, each measured once, on Dask's workers."""
