@@ -12,6 +12,7 @@ from ternforge_boards.handoff import Design
 from ternforge_boards.nextpnr import Clock
 from ternforge_boards.report.build import make_report
 from ternforge_boards.report.schema import Report
+from ternforge_boards.report.throughput import simulated_speed
 
 CYCLES = {"cycles_per_token": 20000.0, "ideal_cycles_per_token": 15000.0, "steps": 4, "streams": 1,
           "causes": {"weights": 15000.0, "vector": 4000.0, "memory": 999.75, "between": 0.25},
@@ -92,5 +93,5 @@ def build_report(folder: Path, cycles: dict[str, Any] | None = None, **changes: 
     verilog = SimpleNamespace(text="module ternforge;", memories={})
     design = SimpleNamespace(board=board("icebreaker"), core=CoreConfig(), core_mhz=30.0, dram=None,
                              image=image, verilog=verilog, controller="", board_top="")
-    return make_report(cast(Design, design), result(folder, **changes),
-                       {**CYCLES, **(cycles or {})})
+    speed = simulated_speed(design.core, None, 30.0, {**CYCLES, **(cycles or {})})
+    return make_report(cast(Design, design), result(folder, **changes), speed)

@@ -21,6 +21,7 @@ from ternforge_boards.power.folder import estimate_folder
 from ternforge_boards.report.build import make_report
 from ternforge_boards.report.files import plain, read_report, write_report
 from ternforge_boards.report.show import print_report, print_summary, report_csv
+from ternforge_boards.report.throughput import simulated_speed
 from ternforge_boards.yosys import nextpnr_package, tool_version
 from ternforge_sim.commands import open_image
 from ternforge_sim.cycles import measure_cycles
@@ -68,7 +69,8 @@ def build(
                            freq_mhz=design.core_mhz if record.family == "gowin" else None,
                            progress=progress)
     with console.status("making the report ..."):
-        made = make_report(design, result, cycles)
+        made = make_report(design, result, simulated_speed(
+            design.core, design.dram, design.core_mhz, cycles))
     packed.write(folder / "image.tfi")
     write_report(made, folder / "report.json")
     if as_json:

@@ -9,32 +9,37 @@ from pathlib import Path
 
 from ternforge.cache import cache_dir, content_key
 from ternforge.errors import UserError
+from ternforge.mem.litedram import DramConfig
 from ternforge.output import write_text
 from ternforge.process import ToolError
+from ternforge_boards import handoff
 from ternforge_boards.board import Board
 from ternforge_boards.board import board as find_board
 from ternforge_boards.build import build
-from ternforge_boards.constraints import constraints
 from ternforge_boards.handoff import TOP, write_build_sources
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.measure import measure_component
+from ternforge_boards.power.build import estimate_power, with_power
+from ternforge_boards.report.build import design_hash, make_report
+from ternforge_boards.report.memory import bytes_per_cycle, memory_name
 from ternforge_boards.report.schema import (
     Area,
     AreaReport,
     ClockReport,
     Design,
-    Evidence,
     Report,
     SeedReport,
-    Throughput,
 )
-from ternforge_boards.yosys import flow_versions, synthesise
+from ternforge_boards.report.throughput import Speed, simulated_speed
+from ternforge_boards.yosys import Netlist, flow_versions, synthesise
+from ternforge_firmware.image import Image
+from ternforge_sim.cycles import measure_cycles
 
 from .counts import COUNTED, available, check_area, netlist_area
 from .design import core_verilog, design_of
-from .models import image_of, program_of
+from .models import image_of
 from .point import CyclesFrom, Depth, Estimate, Point, Result
-from .throughput import bytes_per_cycle, modelled, simulated
+from .throughput import modelled
 
 __all__ = ["evaluate", "outcome", "report_of"]
 
@@ -70,13 +75,13 @@ def _known(point: Point) -> Report | Estimate:
     if point.depth is not Depth.ESTIMATE:
         return report_of(point)
     board = find_board(point.board)
-    throughput, _ = modelled(board, point.model, point.config, point.core_mhz)
-    return Estimate(throughput=throughput)
+    speed = modelled(board, point.model, point.config, point.core_mhz)
+    return Estimate(throughput=speed.throughput)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Build:
-    """What the tools found."""
+    """What the tools found, of less than a routed system."""
 
     design_hash: str
     core_mhz: float
@@ -84,7 +89,6 @@ class _Build:
     source: str  #: of the area
     clocks: tuple[ClockReport, ...] = ()
     seeds: tuple[SeedReport, ...] = ()
-    bitstream: str | None = None
 
 
 def report_of(point: Point) -> Report:
@@ -97,86 +101,88 @@ def report_of(point: Point) -> Report:
     ToolError
         If a tool fails.
     """
-    board, core = find_board(point.board), point.config
+    board = find_board(point.board)
     image = image_of(point)
     if point.alone:
-        design, built = None, _core_alone(point, board)
-    else:
-        design = design_of(point, board, image)
-        built = _system(point, board)
-    if point.cycles is CyclesFrom.SIMULATION:
-        throughput, evidence = simulated(board, point.model, core, built.core_mhz, image,
-                                         design and design.dram)
-    else:
-        throughput, evidence = modelled(board, point.model, core, built.core_mhz)
-    return _report(point, board, built, throughput, evidence, image.model_hash)
+        return _report(point, board, image, _core_alone(point, board, image), None)
+    design = design_of(point, board, image)
+    with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
+        write_build_sources(design, Path(work))
+        if point.depth is Depth.ROUTE:
+            return _routed(point, design, Path(work))
+        built = _counted(Path(work), board, _top(board), digest=design_hash(design),
+                         core_mhz=design.core_mhz)
+    return _report(point, board, image, built, design.dram)
 
 
-def _report(point: Point, board: Board, built: _Build, throughput: Throughput,
-            evidence: Evidence, model_hash: str) -> Report:
+def _top(board: Board) -> str:
+    return f"{TOP}_{board.name.replace('-', '_')}"
+
+
+def _routed(point: Point, design: handoff.Design, work: Path) -> Report:
+    """As ``ternforge build`` and ``ternforge report`` tell it, power included."""
+    board = design.board
+    result = build(work, board, top=_top(board), seeds=(point.seed,), jobs=1,
+                   allow_timing_fail=True,
+                   freq_mhz=design.core_mhz if board.family == "gowin" else None)
+    report = make_report(design, result, _speed(point, board, design.image, design.core_mhz,
+                                                design.dram))
+    power = estimate_power(report, design, _synthesised(work, board, _top(board)))
+    return with_power(report, power).model_copy(update={"name": point.name})
+
+
+def _speed(point: Point, board: Board, image: Image, core_mhz: float,
+           dram: DramConfig | None) -> Speed:
+    if point.cycles is CyclesFrom.MODEL:
+        return modelled(board, point.model, point.config, core_mhz)
+    return simulated_speed(point.config, dram, core_mhz,
+                           measure_cycles(point.config, image, dram=dram))
+
+
+def _report(point: Point, board: Board, image: Image, built: _Build,
+            dram: DramConfig | None) -> Report:
     core = point.config
-    memory = "single-port RAM and block RAM" if core.single_port_beats else "block RAM"
-    if board.memory is not None:
-        memory = board.memory.dram.chip
+    dram = dram or (board.memory.dram if board.memory else None)
+    speed = _speed(point, board, image, built.core_mhz, dram)
     return Report(
         name=point.name,
         design=Design(
             board=board.name, device=board.part, family=board.family, core=dict(point.core),
-            core_mhz=built.core_mhz, memory=memory, design_hash=built.design_hash,
-            memory_bytes_per_second=bytes_per_cycle(board, core) * built.core_mhz * 1e6,
-            model=point.model, model_hash=model_hash,
-            ternary_weights=program_of(point.model).ternary_weights),
+            core_mhz=built.core_mhz, memory=memory_name(core, dram), design_hash=built.design_hash,
+            memory_bytes_per_second=bytes_per_cycle(core, dram) * built.core_mhz * 1e6,
+            model=point.model, model_hash=image.model_hash,
+            ternary_weights=speed.ternary_weights),
         tool_versions=flow_versions(board.family), seed=point.seed, seeds=built.seeds,
         area=AreaReport(total=built.area, available=available(board), units=(),
                         source=built.source),
-        clocks=built.clocks, throughput=throughput, evidence=evidence, bitstream=built.bitstream)
+        clocks=built.clocks, throughput=speed.throughput, evidence=speed.evidence, bitstream=None)
 
 
-def _system(point: Point, board: Board) -> _Build:
-    """The board's system through Yosys, and through nextpnr if asked."""
-    design = design_of(point, board, image_of(point))
-    top = f"{TOP}_{board.name.replace('-', '_')}"
-    digest = content_key(design.verilog.text, design.verilog.memories, design.board_top,
-                         design.controller, constraints(board))
-    with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
-        write_build_sources(design, Path(work))
-        if point.depth is Depth.SYNTH:
-            return _counted(Path(work), board, top, digest, design.core_mhz)
-        result = build(Path(work), board, top=top, seeds=(point.seed,), jobs=1,
-                       allow_timing_fail=True,
-                       freq_mhz=design.core_mhz if board.family == "gowin" else None)
-    return _Build(
-        design_hash=digest, core_mhz=design.core_mhz, source="nextpnr", bitstream=result.bitstream,
-        area=Area(lut=result.lut, ff=result.ff, block_ram=result.block_ram, dsp=result.dsp,
-                  spram=result.spram),
-        clocks=tuple(ClockReport(net=clock.net, achieved_mhz=clock.achieved_mhz, met=clock.met,
-                                 constrained_mhz=clock.constrained_mhz)
-                     for clock in result.clocks),
-        seeds=tuple(SeedReport(seed=seed.seed, fmax_mhz=seed.fmax_mhz, met=seed.met)
-                    for seed in result.seeds))
+def _synthesised(work: Path, board: Board, top: str) -> Netlist:
+    files: Sequence[Path] = sorted(work.iterdir())
+    return synthesise([file for file in files if file.suffix == ".v"],
+                      [file for file in files if file.suffix == ".mem"], board, Jobs(), top=top)
 
 
-def _counted(work: Path, board: Board, top: str, digest: str, core_mhz: float,
+def _counted(work: Path, board: Board, top: str, *, digest: str, core_mhz: float,
              note: str = "") -> _Build:
     """The cells of the sources in ``work``."""
-    files: Sequence[Path] = sorted(work.iterdir())
-    netlist = synthesise([file for file in files if file.suffix == ".v"],
-                         [file for file in files if file.suffix == ".mem"], board, Jobs(), top=top)
-    area = netlist_area(netlist, board.family)
+    area = netlist_area(_synthesised(work, board, top), board.family)
     check_area(area, board)
     return _Build(design_hash=digest, core_mhz=core_mhz, area=area, source=COUNTED + note)
 
 
-def _core_alone(point: Point, board: Board) -> _Build:
+def _core_alone(point: Point, board: Board, image: Image) -> _Build:
     """The core without host port and memory controller, on the board's device."""
-    verilog = core_verilog(point, board, image_of(point))
+    verilog = core_verilog(point, board, image)
     digest = content_key(verilog.text, verilog.memories)
     note = "; the core alone, without host port and memory controller"
     if point.depth is Depth.SYNTH:
         with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
             for name, text in {f"{verilog.name}.v": verilog.text, **verilog.memories}.items():
                 write_text(Path(work) / name, text)
-            return _counted(Path(work), board, verilog.name, digest, point.core_mhz, note)
+            return _counted(Path(work), board, verilog.name, digest=digest,
+                            core_mhz=point.core_mhz, note=note)
     unit = measure_component(verilog.text, verilog.name, board.family, (point.seed,),
                              point.core_mhz, memories=verilog.memories, device=board.device)
     met = unit.fmax_mhz >= unit.freq_mhz
