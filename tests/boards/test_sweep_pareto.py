@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from ternforge.errors import UserError
+from ternforge_boards.sweep.page import best_reports, page_points, write_sweep_page
 from ternforge_boards.sweep.pareto import best, front, pareto
 from ternforge_boards.sweep.plan import Plan
 from ternforge_boards.sweep.plot import plot_pareto
@@ -111,3 +112,18 @@ def test_data_holds_all(results):
     assert data["worked_on"] == 3
     assert len(data["points"]) == len(data["candidates"]) == 6
     assert Result.model_validate(data["points"][0]) == results[0]
+
+
+def test_page_has_every_point_and_the_best_builds(results, tmp_path):
+    failed = Result(point=points(7)[6], reason="the design does not fit")
+    shown = page_points([failed, *results])
+    assert [point.reason for point in shown] == ["the design does not fit"] + [""] * 6
+    assert [point.area_front for point in shown[1:]] == [one.area_front for one in pareto(results)]
+    assert [point.power and point.power.value for point in shown[1:]] == [
+        figures[2] for figures in FIGURES]
+    assert [one.name[-6:] for one in best_reports([failed, *results])] == [
+        "seed 0", "seed 1", "seed 2", "seed 3"]
+    write_sweep_page(tmp_path / "p.html", [failed, *results])
+    text = (tmp_path / "p.html").read_text()
+    assert all(result.point.name in text for result in results)
+    assert "the design does not fit" in text

@@ -62,6 +62,7 @@ def _split(name: str, text: str, kind: type) -> list[Any]:
 
 @command(example="ternforge sweep --board ulx3s-85f,icebreaker --lanes 4,8,16 --depth synth\n"
                  "ternforge sweep --board icebreaker --lanes 8 --clock 30,36 --seeds 1,2,3\n"
+                 "ternforge sweep grid.yaml --html sweep.html\n"
                  "ternforge sweep grid.yaml --scheduler tcp://host:8786 --json")
 def sweep(
     grid: Annotated[Path | None, typer.Argument(
@@ -107,6 +108,8 @@ def sweep(
         metavar="FILE", help="Pareto plot; pareto.svg in the folder unless given.")] = None,
     csv: Annotated[Path | None, typer.Option(
         metavar="FILE", help="Table; points.csv in the folder unless given.")] = None,
+    html: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="One HTML page of all points and of the best builds.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a grid of designs on all CPUs or a Dask cluster; resumable, each point kept."""
@@ -173,6 +176,9 @@ def sweep(
             and any(one.lut is not None for one in candidates)):
         from ternforge_boards.sweep.plot import plot_pareto
         plot_pareto(plot or out / "pareto.svg", candidates)
+    if html is not None:
+        from ternforge_boards.sweep.page import write_sweep_page
+        write_sweep_page(html, results)
     if as_json:
         print_json(data)
     else:
