@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from ternforge_boards.report.schema import Energy, Power, PowerLine, Report
+from ternforge_boards.report.text import number
 from ternforge_boards.report.value import Status, Value
 
 from .activity import Activity, Range
@@ -83,7 +84,7 @@ def core_lines(activity: Activity, given: Coefficients, device: str, clock_hz: f
     one = Range.exact(1.0)
 
     def rate(row: str, times: Range, how: str) -> Value:
-        return product(given[row], times, clock_hz, "W", f"{times.value:,.4g} {how} per cycle")
+        return product(given[row], times, clock_hz, "W", f"{number(times.value)} {how} per cycle")
 
     logic = rate("sink", activity.sink_toggles, "toggles x sinks")
     if activity.functional_toggles is not None and "sink_functional" in given.rows:

@@ -87,6 +87,6 @@ def shown(value: Value | None) -> str:
     """
     if value is None:
         return ""
-    if value.low is not None:
+    if value.low is not None and value.low != value.high:
         return span(value)
     return "unknown" if value.value is None else figure(value.value, value.unit)
