@@ -76,6 +76,9 @@ def _rows(compared: Comparison) -> list[dict[str, Any]]:
     return rows
 
 
+#: Columns of text where no terminal tells how many it has.
+WIDE = 160
+
 #: Columns of figures; the unit of each that has one stands in its title.
 FIGURES = ("tok/s per stream", "tok/s summed", "power", "of", "tok/s per W", "energy per token",
            "tok/s per 1000 LUT", "tok/s per GB/s", "share of own limit")
@@ -84,10 +87,12 @@ FIGURES = ("tok/s per stream", "tok/s summed", "power", "of", "tok/s per W", "en
 def print_comparison(compared: Comparison, console: Console | None = None) -> None:
     """The figures, then what is not like for like, and where published ones are from."""
     console = console or Console()
+    if not console.is_terminal:
+        console = Console(file=console.file, width=WIDE)
     table = Table(title="comparison", title_justify="left")
-    table.add_column("system", overflow="fold")
+    table.add_column("system", overflow="fold", min_width=16)
     for column in FIGURES:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     for row in compared.rows:
         table.add_row(row.name, *(_cell(row.cell(column)) for column in FIGURES))
     table.caption = ("m measured, s simulated, e estimated, p published; where a range is known it "

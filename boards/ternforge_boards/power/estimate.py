@@ -131,7 +131,9 @@ def pin_line(activity: Activity, given: Coefficients, clock_hz: float) -> PowerL
 
 def _per(power: Value, rate: float, what: str) -> Value:
     """Energy of one of what comes ``rate`` times a second."""
-    return power.scaled(1 / rate, "J", f"{power.source}; over {rate:,.5g} {what} per second")
+    known_ = power.value is not None or power.low is not None
+    return power.scaled(1 / rate, "J", f"{power.source}; over {rate:,.5g} {what} per second"
+                        if known_ else power.source)
 
 
 def make_power(report: Report, activity: Activity, given: Coefficients,

@@ -60,14 +60,14 @@ def figure(value: float, unit: str, *, rough: bool = False) -> str:
 
 
 def span(value: Value, *, unit: bool = True) -> str:
-    """The range of a figure, or nothing if it has none; with its unit if asked for.
+    """The range of a figure, or nothing if it has no width; with its unit if asked for.
 
     >>> from .value import Status
     >>> span(Value(value=0.0061, low=0.0049, high=0.0076, unit="W", status=Status.ESTIMATED,
     ...            source="model"))
     '4.90 to 7.60 mW'
     """
-    if value.low is None or value.high is None:
+    if value.low is None or value.high is None or value.low == value.high:
         return ""
     if value.unit == "1":
         return f"{number(100 * value.low)} to {percent(value.high)}"
@@ -87,6 +87,6 @@ def shown(value: Value | None) -> str:
     """
     if value is None:
         return ""
-    if value.low is not None and value.low != value.high:
-        return span(value)
+    if between := span(value):
+        return between
     return "unknown" if value.value is None else figure(value.value, value.unit)
