@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from ternforge.config import CoreConfig
+from ternforge.host.protocol import BAUD
 from ternforge.mem.dram import INSIDE, DramMemory
 from ternforge.mem.litedram import LiteDram, generate_litedram
 from ternforge.system import System
@@ -43,6 +44,8 @@ class DramSystem(wiring.Component):
         Clock of core and controller.
     dram : :class:`LiteDram`
         The controller, with its PHY; its Verilog stands beside that of this component.
+    baud : int
+        Symbols per second of the serial line.
 
     Attributes
     ----------
@@ -62,8 +65,8 @@ class DramSystem(wiring.Component):
     busy: Signal
     fault: Signal
 
-    def __init__(self, config: CoreConfig, clock_hz: int, dram: LiteDram):
-        self.system = System(config, clock_hz)
+    def __init__(self, config: CoreConfig, clock_hz: int, dram: LiteDram, *, baud: int = BAUD):
+        self.system = System(config, clock_hz, baud=baud)
         self.config, self.dram = config, dram
         ports = [port for port in dram.ports if not port.name.startswith(INSIDE)]
         self.own_clock = any(p.name == "clk" and p.direction == "output" for p in ports)

@@ -185,7 +185,8 @@ class Link:
                 Reason.RANGE.value: "beats beyond the end of its image memory"}
         return HostError(f"{self.transport.name} refused a request for "
                          f"{what.get(reason, f'reason {reason}')}: load a bitstream built by this "
-                         f"version of ternforge (longest payload: {capacity(self.core.lanes)})")
+                         f"version of ternforge (longest payload: "
+                         f"{capacity(self.core.lanes, external=self.external)})")
 
 
 def damaged(reply: Frame) -> bool:

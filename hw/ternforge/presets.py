@@ -5,9 +5,11 @@ from dataclasses import replace
 
 from ternforge.config import CoreConfig
 from ternforge.errors import unknown
+from ternforge.host.protocol import BAUD
 from ternforge.mem.litedram import DramConfig
 
-__all__ = ["BOARDS", "DRAMS", "MODELS", "PRESETS", "core_preset", "fitting_boards"]
+__all__ = ["BOARDS", "DRAMS", "LINES", "MODELS", "PRESETS", "core_preset", "dram_preset",
+           "fitting_boards", "line_baud"]
 
 #: Core configurations by name.
 PRESETS = {
@@ -68,6 +70,10 @@ DRAMS = {
 BOARDS = {"icebreaker": "up5k", "ulx3s-85f": "ecp5-85f", "ulx3s-85f-sdram": "sdr-n4",
           "orangecrab-85f": "ddr3-n8", "tang-nano-20k": "gw2ar-18"}
 
+#: Symbols per second of the serial line, where a board's USB chip takes more than usual: the
+#: FT231X of the ULX3S goes up to 3 MBd, says its data sheet.
+LINES = {"ulx3s-85f-sdram": 3_000_000}
+
 #: Board that each shipped model is sized for.
 MODELS = {"shakespeare-up5k": "icebreaker", "shakespeare-85f": "ulx3s-85f"}
 
@@ -101,3 +107,8 @@ def core_preset(name: str) -> CoreConfig:
 def dram_preset(name: str) -> DramConfig | None:
     """The memory chip of a preset, or of a board, by name; None if it is not modelled."""
     return DRAMS.get(BOARDS.get(name, name))
+
+
+def line_baud(name: str) -> int:
+    """Symbols per second of a board's serial line; of a preset's, the usual."""
+    return LINES.get(name, BAUD)

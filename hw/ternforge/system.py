@@ -11,15 +11,13 @@ from .accelerator import Accelerator
 from .config import CoreConfig
 from .core.core import Core
 from .host.port import HostPort
+from .host.protocol import BAUD
 from .host.uart import Uart, uart_divisor
 from .mem.burst import BurstFetch
 from .mem.check import MemoryCheck
 from .mem.linear import beat_write, linear_read
 
 __all__ = ["BAUD", "System"]
-
-#: Symbols per second of the serial port, on every board.
-BAUD = 1_000_000
 
 
 class System(wiring.Component):
@@ -35,8 +33,12 @@ class System(wiring.Component):
         Size of core and memory.
     clock_hz : int
         Frequency of the clock, from which the baud rate is divided.
+    baud : int
+        Symbols per second of the serial line.
     image : sequence of int
         Beats that a memory on the chip starts with, where the device can initialise it.
+    baud : int
+        Symbols per second of the serial line.
 
     Raises
     ------
@@ -47,7 +49,7 @@ class System(wiring.Component):
     Members
     -------
     rx : :py:`In(1)`
-        Serial line from the host, 8N1 at :data:`BAUD`; synchronised here.
+        Serial line from the host, 8N1; synchronised here.
     tx : :py:`Out(1)`
         Serial line to the host.
     busy : :py:`Out(1)`
@@ -74,12 +76,13 @@ class System(wiring.Component):
     write: stream.Interface
     memory_state: Signal
 
-    def __init__(self, config: CoreConfig, clock_hz: int, image: Sequence[int] = ()):
+    def __init__(self, config: CoreConfig, clock_hz: int, image: Sequence[int] = (), *,
+                 baud: int = BAUD):
         if config.cores > 1 or config.streams > 1:
             raise ValueError("System config must have one core and one stream, as the host port "
                              f"has, not {config.cores} and {config.streams}")
         self.config, self.clock_hz = config, clock_hz
-        self.uart = Uart(uart_divisor(clock_hz, BAUD))
+        self.uart = Uart(uart_divisor(clock_hz, baud))
         members: dict[str, Any] = {"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1),
                                    "fault": Out(1)}
         self.accelerator: Accelerator | Core

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from ternforge.cli import command
 from ternforge.errors import UserError
 from ternforge.output import print_json
-from ternforge.presets import core_preset, dram_preset
+from ternforge.presets import core_preset, dram_preset, line_baud
 from ternforge_firmware.host import Board
 from ternforge_firmware.image import Image
 from ternforge_firmware.text import image_tokenizer
@@ -202,6 +202,9 @@ def chat(
     image: ImageFile = None,
     port: Annotated[str | None, typer.Option(
         help="Serial port of the board, such as /dev/ttyUSB1.")] = None,
+    baud: Annotated[int | None, typer.Option(
+        help="Symbols per second of the line; the board's own unless given, as in `ternforge "
+             "build`.")] = None,
     simulate: Annotated[bool, typer.Option(
         "--simulate", help="Without a board: its Verilog runs behind a pseudo-terminal.")] = False,
     serve: Annotated[bool, typer.Option(
@@ -252,7 +255,8 @@ def chat(
         assert packed is not None
         tokenizer = image_tokenizer(packed)
         driver = stack.enter_context(Board.open(
-            name, timeout=SIMULATED_TIMEOUT if simulate else 1.0))
+            name, baud=line_baud(board) if baud is None else baud,
+            timeout=SIMULATED_TIMEOUT if simulate else 1.0))
         packed.check_core(driver.core)
         driver.await_memory(SIMULATED_TIMEOUT if simulate else 5.0)
         talk = Conversation(driver, packed, temperature=temperature, seed=seed)

@@ -42,19 +42,21 @@ class OutsideMemory:
 
 
 def system_verilog(config: CoreConfig, clock_hz: int = FASTEST_LINE_HZ,
-                   image: Sequence[int] = (), *,
+                   image: Sequence[int] = (), *, baud: int = BAUD,
                    progress: Callable[[str], object] | None = None) -> Path:
     """Folder with ``system.v`` and the files that initialise its memory, cached by content."""
     def fill(folder: Path) -> None:
         if progress:
             progress("Amaranth generates the Verilog")
-        generate(System(config, clock_hz, image), "system").write(folder)
+        generate(System(config, clock_hz, image, baud=baud), "system").write(folder)
 
-    key = content_key("system", repr(config), clock_hz, list(image), generator_key())
+    key = content_key("system", repr(config), uart_divisor(clock_hz, baud), list(image),
+                      generator_key())
     return cached("verilog", key, fill)
 
 
 def build_system(config: CoreConfig, clock_hz: int = FASTEST_LINE_HZ, image: Sequence[int] = (), *,
+                 baud: int = BAUD,
                  progress: Callable[[str], object] | None = None) -> Path:
     """Shared library of the Verilated :class:`~ternforge.system.System`, cached by content.
 
@@ -67,10 +69,12 @@ def build_system(config: CoreConfig, clock_hz: int = FASTEST_LINE_HZ, image: Seq
     image : sequence of int
         Beats that a memory on the chip starts with, as from a bitstream; its simulation opens the
         files in the folder of :func:`system_verilog`. Without them the memory is empty.
+    baud : int
+        Symbols per second of that line.
     progress : callable, optional
         Called with a short text as each step starts.
     """
-    verilog = system_verilog(config, clock_hz, image, progress=progress) / "system.v"
+    verilog = system_verilog(config, clock_hz, image, baud=baud, progress=progress) / "system.v"
     parts = [HARNESS] if config.bank_beats else [*MEMORIES, HARNESS]
     return build_library([verilog], "system", "".join(part.read_text() for part in parts),
                          progress=progress)
@@ -107,6 +111,8 @@ class SimulatedBoard(Transport):
         Of the system; needed where its image memory is off the chip.
     memory : OutsideMemory
         How that memory behaves.
+    baud : int
+        Symbols per second of the line.
     options : sequence of (int, int)
         Numbers and values for a memory of another kind, which ``library`` was built with.
     """
@@ -115,11 +121,11 @@ class SimulatedBoard(Transport):
 
     def __init__(self, library: Path, clock_hz: int = FASTEST_LINE_HZ, *,
                  folder: Path | None = None, config: CoreConfig | None = None,
-                 memory: OutsideMemory | None = None,
+                 memory: OutsideMemory | None = None, baud: int = BAUD,
                  options: Sequence[tuple[int, int]] = ()):
         self.clock_hz = clock_hz
         self._library = _library(library)
-        self._system = self._library.system_new(uart_divisor(clock_hz, BAUD))
+        self._system = self._library.system_new(uart_divisor(clock_hz, baud))
         if config is not None and not config.bank_beats:
             self._set(0, config.lanes)
             self._set(1, config.memory_beats)

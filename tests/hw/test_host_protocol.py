@@ -82,7 +82,7 @@ def test_doc_lists_the_fields():
     assert [tuple(row[:2]) for row in table("COUNTERS reply:")] == spans(COUNTERS)
 
 
-def test_doc_lists_what_version_2_adds():
+def test_doc_lists_what_version_3_adds():
     (row,) = table("## Image memory off the chip")
     command = ExternalCommand.CHECK
     assert (row[0], row[1]) == (str(command.value), command.name)
@@ -94,6 +94,10 @@ def test_doc_lists_what_version_2_adds():
         str(state.value) for state in MemoryState]
     text = " ".join(DOC.split())
     assert f"Version {EXTERNAL_VERSION}." in text
+    for lanes, words in ((4, "63 beats of 4 bytes"), (8, "31 of 8")):
+        assert words in text
+        assert list(request_lengths(Command.WRITE, lanes, external=True)) == [
+            3 + lanes * beats for beats in range(1, int(words.split()[0]) + 1)]
     assert f"each block of {upload.BLOCK_BYTES >> 10} KiB" in text
 
 

@@ -8,13 +8,14 @@ from amaranth.lib import enum
 from ternforge.config import CoreConfig
 from ternforge.host.crc import crc16
 
-__all__ = ["COUNTERS", "EXTERNAL_COUNTERS", "EXTERNAL_VERSION", "INFO", "NO_TOKEN", "PEEK_BLOCK",
-           "REFUSED", "REPLY", "SYNC", "TOKENS_PER_FRAME", "VERSION", "Command", "Deframer",
-           "ExternalCommand", "Frame", "MemoryState", "Reason", "capacity", "info_values", "pack",
-           "request_lengths", "step_tokens", "unpack"]
+__all__ = ["BAUD", "COUNTERS", "EXTERNAL_COUNTERS", "EXTERNAL_VERSION", "INFO", "NO_TOKEN",
+           "PEEK_BLOCK", "REFUSED", "REPLY", "SYNC", "TOKENS_PER_FRAME", "VERSION", "Command",
+           "Deframer", "ExternalCommand", "Frame", "MemoryState", "Reason", "capacity",
+           "info_values", "pack", "request_lengths", "step_tokens", "unpack", "write_beats"]
 
 VERSION = 1  #: of the protocol; the first byte of an INFO reply, whatever the version
-EXTERNAL_VERSION = 2  #: the same where the image memory is off the chip
+EXTERNAL_VERSION = 3  #: the same where the image memory is off the chip
+BAUD = 1_000_000  #: symbols per second of the serial line, unless a board has another rate
 SYNC = 0xA5  #: first byte of a frame
 REPLY = 0x80  #: set in the code of a reply
 REFUSED = 0x40  #: set, beside REPLY, in the code of a refusal; the low bits are a :class:`Reason`
@@ -27,7 +28,7 @@ class Command(enum.Enum, shape=3):
     """What a request asks for."""
 
     INFO = 0  #: protocol version and size of the core
-    WRITE = 1  #: write one beat of the image memory
+    WRITE = 1  #: write a beat of the image memory, or several off the chip
     RESET = 2  #: the next step starts a sequence
     STEP = 3  #: feed tokens, answer with the prediction after the last
     GENERATE = 4  #: feed each prediction back, answer with all of them
@@ -73,9 +74,14 @@ COUNTERS = {"cycles": 4, "product": 2, "square": 2, "rescale": 2, "gate": 2, "re
 EXTERNAL_COUNTERS = {**COUNTERS, "memory": 1}
 
 
-def capacity(lanes: int) -> int:
+def write_beats(lanes: int, *, external: bool) -> int:
+    """Most beats in one WRITE: as many as the length byte allows, if the memory is off the chip."""
+    return max(1, 252 // lanes) if external else 1
+
+
+def capacity(lanes: int, *, external: bool = False) -> int:
     """Longest payload of a request in bytes: the address and data of one WRITE."""
-    return lanes + 3
+    return lanes * write_beats(lanes, external=external) + 3
 
 
 def step_tokens(lanes: int) -> int:
@@ -83,14 +89,15 @@ def step_tokens(lanes: int) -> int:
     return capacity(lanes) // 2
 
 
-def request_lengths(command: Command | ExternalCommand, lanes: int) -> range:
+def request_lengths(command: Command | ExternalCommand, lanes: int, *,
+                    external: bool = False) -> range:
     """Payload lengths in bytes that go with a request.
 
     >>> request_lengths(Command.STEP, 8)
     range(2, 12, 2)
     """
     if command is Command.WRITE:
-        return range(capacity(lanes), capacity(lanes) + 1)
+        return range(lanes + 3, capacity(lanes, external=external) + 1, lanes)
     if command is Command.STEP:
         return range(2, capacity(lanes) + 1, 2)
     if command in (Command.GENERATE, Command.PEEK):
