@@ -183,7 +183,7 @@ static void refused(struct board *board, uint8_t code) {
         send_frame(board, TERNFORGE_COMMAND_COUNTERS, NULL, 0);
         while (receive(board, &reply, PATIENCE_MS))
             if (reply.code == (TERNFORGE_REPLY | TERNFORGE_COMMAND_COUNTERS) &&
-                reply.length == TERNFORGE_COUNTERS_EXTERNAL_LENGTH &&
+                reply.length >= TERNFORGE_COUNTERS_EXTERNAL_LENGTH &&
                 reply.payload[TERNFORGE_COUNTERS_MEMORY] % 4)
                 fail("the board refused a request",
                      states[reply.payload[TERNFORGE_COUNTERS_MEMORY] % 4]);
@@ -281,7 +281,7 @@ static void await_memory(struct board *board) {
     int tries = 0;
     do {
         request(board, TERNFORGE_COMMAND_COUNTERS, NULL, 0, &reply);
-        if (reply.length != TERNFORGE_COUNTERS_EXTERNAL_LENGTH)
+        if (reply.length < TERNFORGE_COUNTERS_EXTERNAL_LENGTH)
             fail("the board's answer has a wrong length", NULL);
     } while (reply.payload[TERNFORGE_COUNTERS_MEMORY] == TERNFORGE_MEMORY_INITIALISING
              && ++tries < MEMORY_TRIES);

@@ -49,6 +49,13 @@
 #define TERNFORGE_MEMORY_FAILED 2
 #define TERNFORGE_MEMORY_BUS_ERROR 3
 
+/* What came of filling the image memory from flash */
+#define TERNFORGE_BOOT_NONE 0
+#define TERNFORGE_BOOT_DONE 1
+#define TERNFORGE_BOOT_BLANK 2
+#define TERNFORGE_BOOT_FOREIGN 3
+#define TERNFORGE_BOOT_DAMAGED 4
+
 /* INFO reply: places in the payload */
 #define TERNFORGE_INFO_VERSION 0                     /* 1 byte */
 #define TERNFORGE_INFO_LANES 1                       /* 1 byte */
@@ -71,6 +78,7 @@
 #define TERNFORGE_COUNTERS_EXPONENT 16               /* 1 byte */
 #define TERNFORGE_COUNTERS_FAULT 17                  /* 1 byte */
 #define TERNFORGE_COUNTERS_LENGTH 18                 /* of the payload, version 1 */
+#define TERNFORGE_COUNTERS_BOOT 18                   /* 1 byte, where a board boots from flash; version 3: behind the next */
 #define TERNFORGE_COUNTERS_MEMORY 18                 /* 1 byte, version 3 alone */
 #define TERNFORGE_COUNTERS_EXTERNAL_LENGTH 19        /* of the payload, version 3 */
 

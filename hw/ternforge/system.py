@@ -10,11 +10,13 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from .accelerator import Accelerator
 from .config import CoreConfig
 from .core.core import Core
+from .host.boot import FlashBoot
 from .host.port import HostPort
 from .host.protocol import BAUD
 from .host.uart import Uart, uart_divisor
 from .mem.burst import BurstFetch
 from .mem.check import MemoryCheck
+from .mem.flash import FLASH_PINS, SpiFlash
 from .mem.linear import beat_write, linear_read
 
 __all__ = ["BAUD", "System"]
@@ -22,6 +24,9 @@ __all__ = ["BAUD", "System"]
 
 class System(wiring.Component):
     """:class:`Accelerator`, :class:`HostPort` and :class:`Uart`.
+
+    With ``flash_offset``, :class:`FlashBoot` and :class:`SpiFlash` fill the image memory after
+    reset; until they have, requests of the host are dropped.
 
     Where the image memory is off the chip (``config.bank_beats == 0``), a :class:`Core` with
     :class:`BurstFetch` takes the accelerator's place, and :class:`MemoryCheck` stands between it
@@ -40,6 +45,9 @@ class System(wiring.Component):
     baud : int
         Symbols per second of the serial line.
 
+    flash_offset : int, optional
+        Where in an SPI flash the frames stand that fill the memory.
+
     Raises
     ------
     ValueError
@@ -56,6 +64,8 @@ class System(wiring.Component):
         A token is under way.
     fault : :py:`Out(1)`
         The last token failed: no image, or not in its vocabulary.
+
+    With a flash also its pins, :data:`~ternforge.mem.flash.FLASH_PINS` with ``flash_`` in front.
 
     With an image memory off the chip also
 
@@ -77,7 +87,7 @@ class System(wiring.Component):
     memory_state: Signal
 
     def __init__(self, config: CoreConfig, clock_hz: int, image: Sequence[int] = (), *,
-                 baud: int = BAUD):
+                 baud: int = BAUD, flash_offset: int | None = None):
         if config.cores > 1 or config.streams > 1:
             raise ValueError("System config must have one core and one stream, as the host port "
                              f"has, not {config.cores} and {config.streams}")
@@ -95,15 +105,23 @@ class System(wiring.Component):
             self.accelerator = Core(config, BurstFetch(config))
             members |= {"memory": Out(linear_read(config)), "memory_state": In(2),
                         "write": Out(stream.Signature(beat_write(config.beat_bits)))}
+        self.flash: SpiFlash | None = None
+        if flash_offset is not None:
+            # flashes want up to 30 us after they were woken
+            self.flash = SpiFlash(flash_offset, max(32, round(clock_hz * 40e-6)))
+            members |= {f"flash_{name}": member for name, member in FLASH_PINS.items()}
         super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.accelerator = accelerator = self.accelerator
-        m.submodules.port = port = HostPort(self.config)
+        m.submodules.port = port = HostPort(self.config, boots=self.flash is not None)
         m.submodules.uart = uart = self.uart
-        connect(m, uart.o, port.i)
-        connect(m, port.o, uart.i)
+        if self.flash is None:
+            connect(m, uart.o, port.i)
+            connect(m, port.o, uart.i)
+        else:
+            self._boot(m, uart, port, self.flash)
         connect(m, port.tokens, accelerator.tokens)
         connect(m, accelerator.result, port.result)
         connect(m, accelerator.status, port.status)
@@ -127,3 +145,22 @@ class System(wiring.Component):
         m.d.comb += [self.busy.eq(accelerator.status.busy),
                      self.fault.eq(accelerator.status.fault)]
         return m
+
+    def _boot(self, m: Module, uart: Uart, port: HostPort, flash: SpiFlash) -> None:
+        """The flash, and what plays the host to the port before the serial line does."""
+        m.submodules.flash = flash
+        m.submodules.boot = boot = FlashBoot(self.config)
+        connect(m, flash.o, boot.flash)
+        connect(m, uart.o, boot.line_i)
+        connect(m, boot.line_o, uart.i)
+        connect(m, boot.port_i, port.i)
+        connect(m, port.o, boot.port_o)
+        m.d.comb += [
+            boot.sum_fits.eq(flash.sum_fits), flash.stop.eq(boot.stop),
+            port.boot_state.eq(boot.boot_state),
+        ]
+        for name, member in FLASH_PINS.items():
+            pin, inside = getattr(self, f"flash_{name}"), getattr(flash, name)
+            m.d.comb += pin.eq(inside) if member.flow == Out else inside.eq(pin)
+        if not self.config.bank_beats:
+            m.d.comb += boot.memory_state.eq(self.memory_state)

@@ -119,7 +119,7 @@ class _Session:
         """What the core counts."""
         found = self.board.counters()
         return {"cycles": found.cycles, "saturations": found.saturations, "fault": found.fault,
-                "memory": found.memory.name.lower()}
+                "memory": found.memory.name.lower(), "boot": found.boot.name.lower()}
 
     def simulation(self) -> dict[str, Any] | None:
         """What the simulation took, if the board is one."""

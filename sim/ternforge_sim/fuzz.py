@@ -88,7 +88,7 @@ class _Top(wiring.Component):
             connect(m, check.o, port.sum)
             connect(m, port.write, flipped(self.write))
             m.d.comb += [check.busy.eq(core.status.busy), port.memory_state.eq(self.memory_state),
-                         self.busy.eq(core.status.busy | port.check.valid)]
+                         self.busy.eq(core.status.busy | port.check.valid | port.write.valid)]
         else:
             m.d.comb += [core.write.eq(port.write), self.busy.eq(core.status.busy)]
         connect(m, flipped(self.i), port.i)
@@ -106,7 +106,7 @@ class _Hardware:
     def __init__(self, config: CoreConfig, pauses: int,
                  progress: Callable[[str], object] | None = None):
         folder = cached("verilog", content_key("fuzz", repr(config), TIMEOUT, generator_key(),
-                                               core_image()),
+                                               Path(__file__), core_image()),
                         lambda target: generate(_Top(config), "fuzz").write(target))
         parts = [HARNESS] if config.bank_beats else [*MEMORIES, HARNESS]
         library = ctypes.CDLL(str(build_library(

@@ -11,8 +11,6 @@ from ternforge.core.core import SITES, status_signature, step_layout
 from ternforge.host.beats import BeatBuffer
 from ternforge.host.crc import CRC16
 from ternforge.host.protocol import (
-    COUNTERS,
-    EXTERNAL_COUNTERS,
     INFO,
     NO_TOKEN,
     PEEK_BLOCK,
@@ -22,6 +20,7 @@ from ternforge.host.protocol import (
     ExternalCommand,
     Reason,
     capacity,
+    counter_fields,
     info_values,
     pack,
 )
@@ -50,6 +49,8 @@ class HostPort(wiring.Component):
         Size of the core; reported to the host.
     timeout : int
         Cycles without a byte after which half a frame is dropped, rounded up to a power of two.
+    boots : bool
+        Whether something fills the image memory after reset, and says what came of it.
 
     Members
     -------
@@ -70,6 +71,11 @@ class HostPort(wiring.Component):
         Writes to the image memory; only while no step is under way.
     status : :py:`In(status_signature())`
         Flags and counters of the core.
+
+    With ``boots`` also
+
+    boot_state : :py:`In(3)`
+        A :class:`~ternforge.host.protocol.BootState`, for the host.
 
     Where the image memory is off the chip (``config.bank_beats == 0``), a WRITE has one beat or
     more, and is answered once the memory took them. Meanwhile the next request comes in. The
@@ -97,9 +103,10 @@ class HostPort(wiring.Component):
     check: stream.Interface
     sum: stream.Interface
     memory_state: Signal
+    boot_state: Signal
     status: Any  # interface of status_signature()
 
-    def __init__(self, config: CoreConfig, timeout: int = 1 << 20):
+    def __init__(self, config: CoreConfig, timeout: int = 1 << 20, *, boots: bool = False):
         if not isinstance(config, CoreConfig):
             raise TypeError(f"HostPort config must be a CoreConfig, not {config!r}")
         if not isinstance(timeout, int) or isinstance(timeout, bool):
@@ -112,7 +119,8 @@ class HostPort(wiring.Component):
         if self._external and capacity(config.lanes) < CHECK_LENGTH:
             raise ValueError("HostPort config must have at least 4 lanes with an image memory off "
                              f"the chip, not {config.lanes}")
-        self._counters = EXTERNAL_COUNTERS if self._external else COUNTERS
+        self.boots = boots
+        self._counters = counter_fields(external=self._external, boots=boots)
         image_side = {
             "write": Out(stream.Signature(beat_write(config.beat_bits))),
             "check": Out(stream.Signature(read_request())), "sum": In(stream.Signature(32)),
@@ -122,7 +130,8 @@ class HostPort(wiring.Component):
             "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
             "tokens": Out(stream.Signature(step_layout())), "result": In(stream.Signature(16)),
             "peek_address": Out(16), "peek_data": In(signed(VECTOR_BITS)),
-            **image_side, "status": In(status_signature()),
+            **image_side, **({"boot_state": In(3)} if boots else {}),
+            "status": In(status_signature()),
         })
 
     def elaborate(self, platform):
@@ -365,6 +374,8 @@ class HostPort(wiring.Component):
                   status.ratio.mantissa, status.ratio.exponent.as_unsigned(), status.fault]
         if self._external:
             values.append(self.memory_state)
+        if self.boots:
+            values.append(self.boot_state)
         counters = Cat(Value.cast(value) if len(Value.cast(value)) == 8 * size else
                        Cat(value, C(0, 8 * size - len(Value.cast(value))))
                        for value, size in zip(values, self._counters.values(), strict=True))

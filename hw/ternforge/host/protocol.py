@@ -9,9 +9,10 @@ from ternforge.config import CoreConfig
 from ternforge.host.crc import crc16
 
 __all__ = ["BAUD", "COUNTERS", "EXTERNAL_COUNTERS", "EXTERNAL_VERSION", "INFO", "NO_TOKEN",
-           "PEEK_BLOCK", "REFUSED", "REPLY", "SYNC", "TOKENS_PER_FRAME", "VERSION", "Command",
-           "Deframer", "ExternalCommand", "Frame", "MemoryState", "Reason", "capacity",
-           "info_values", "pack", "request_lengths", "step_tokens", "unpack", "write_beats"]
+           "PEEK_BLOCK", "REFUSED", "REPLY", "SYNC", "TOKENS_PER_FRAME", "VERSION", "BootState",
+           "Command", "Deframer", "ExternalCommand", "Frame", "MemoryState", "Reason", "capacity",
+           "counter_fields", "info_values", "pack", "request_lengths", "step_tokens", "unpack",
+           "write_beats"]
 
 VERSION = 1  #: of the protocol; the first byte of an INFO reply, whatever the version
 EXTERNAL_VERSION = 3  #: the same where the image memory is off the chip
@@ -52,6 +53,16 @@ class MemoryState(enum.Enum, shape=2):
     BUS_ERROR = 3  #: it answered a read or write with an error
 
 
+class BootState(enum.Enum, shape=3):
+    """What came of filling the image memory from flash, after the last reset."""
+
+    NONE = 0  #: it was not tried: there is no flash to boot from, or the memory cannot be used
+    DONE = 1  #: the image memory was filled
+    BLANK = 2  #: there is no image in the flash
+    FOREIGN = 3  #: it is for another core, or of another version
+    DAMAGED = 4  #: it is damaged or cut short
+
+
 class Reason(enum.Enum, shape=3):
     """Why a request was refused. None of its effects took place, except after FAULT."""
 
@@ -72,6 +83,11 @@ COUNTERS = {"cycles": 4, "product": 2, "square": 2, "rescale": 2, "gate": 2, "re
 
 #: The same where the image memory is off the chip. ``memory`` is a :class:`MemoryState`.
 EXTERNAL_COUNTERS = {**COUNTERS, "memory": 1}
+
+
+def counter_fields(*, external: bool, boots: bool) -> dict[str, int]:
+    """COUNTERS reply of a board: ``boots`` says whether it can fill its memory from flash."""
+    return {**(EXTERNAL_COUNTERS if external else COUNTERS), **({"boot": 1} if boots else {})}
 
 
 def write_beats(lanes: int, *, external: bool) -> int:
