@@ -86,15 +86,17 @@ def make_design(board: Board, image: Image, core_mhz: float | None = None,
         raise UserError(f"the serial line of {board.name} cannot be so: {error}") from None
     if board.memory is not None:
         dram = controller(board, clock_hz)
-        system = DramSystem(core, clock_hz, dram, baud=baud)
+        system = DramSystem(core, clock_hz, dram, baud=baud,
+                            flash_offset=board.flash_offset)
         verilog = generate(system, TOP, family=board.family, extra_ports=system.extra_ports)
         return Design(board=board, core=core, core_mhz=clock, image=image, verilog=verilog,
                       baud=baud, dram=dram.config, controller=dram.text,
                       board_top=board_top(board, clock, name=TOP, ports=verilog.ports))
     initial = [] if core.single_port_beats else _beats(image)
-    verilog = generate(System(core, clock_hz, initial, baud=baud), TOP, family=board.family)
+    verilog = generate(System(core, clock_hz, initial, baud=baud,
+                              flash_offset=board.flash_offset), TOP, family=board.family)
     return Design(board=board, core=core, core_mhz=clock, image=image, verilog=verilog, baud=baud,
-                  board_top=board_top(board, clock, name=TOP))
+                  board_top=board_top(board, clock, name=TOP, ports=verilog.ports))
 
 
 def write_build_sources(design: Design, folder: Path) -> None:
