@@ -3,8 +3,9 @@
  *     cc -O2 -o chat chat.c
  *     ./chat [-b BAUD] [-u IMAGE.tfi] [-n COUNT] PORT TOKEN...
  *
- * The line has 1000000 symbols per second unless told. Uploads the image if one is given, feeds the tokens of the prompt, and prints COUNT tokens (16
- * unless told), one a line, as the board generates them. Exit code 2 and one sentence if it fails.
+ * The line has 1000000 symbols per second unless told. Uploads the image if one is given, feeds the
+ * tokens of the prompt, and prints COUNT tokens (16 unless told), one a line, as the board generates
+ * them. Exit code 2 and one sentence if it fails.
  */
 #define _DEFAULT_SOURCE /* B1000000 is no part of POSIX */
 #define _POSIX_C_SOURCE 200809L

@@ -72,7 +72,7 @@ class System(wiring.Component):
     memory : :py:`Out(linear_read(config))`
         Reads.
     write : :py:`Out(stream.Signature(beat_write(config.beat_bits)))`
-        Writes, at most one per frame of the serial line, none while beats are read. A read that
+        Writes, those of a frame one after the other, none while beats are read. A read that
         is requested after a write was taken must see it.
     memory_state : :py:`In(2)`
         A :class:`~ternforge.host.protocol.MemoryState`.

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ternforge.cli import command
 from ternforge.errors import UserError
+from ternforge.host.protocol import BootState
 from ternforge.output import print_json
 from ternforge.presets import core_preset, dram_preset, line_baud
 from ternforge_firmware.host import Board
@@ -218,7 +219,7 @@ def chat(
     temperature: Temperature = 0.0, seed: Seed = 0,
     upload: Annotated[bool | None, typer.Option(
         "--upload/--no-upload", help="Whether to write the image into the board's memory; where "
-                                     "the bitstream holds one, and in a simulated "
+                                     "the bitstream or a flash holds one, and in a simulated "
                                      "memory chip, only if told.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -261,7 +262,9 @@ def chat(
         driver.await_memory(SIMULATED_TIMEOUT if simulate else 5.0)
         talk = Conversation(driver, packed, temperature=temperature, seed=seed)
         written = 0
-        filled = starts_filled(core) or (simulate and dram is not None)
+        # A memory off the chip can be compared, so that what stands there is not written again.
+        booted = not driver.external and driver.counters().boot is BootState.DONE
+        filled = starts_filled(core) or booted or (simulate and dram is not None)
         if upload or (upload is None and not (filled and _has_image(driver))):
             written = _upload(driver, packed, console)
         session = _Session(driver, talk, tokenizer, simulated, Console())

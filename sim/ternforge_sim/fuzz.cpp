@@ -53,6 +53,7 @@ void fuzz_reset(Fuzz* f) {
     f->top->rst = 1;
     f->tick();
     f->memory.reset();
+    f->memory.after_edge(*f->top, f->cycle);
     f->top->rst = 0;
     f->replies.clear();
 }

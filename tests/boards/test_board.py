@@ -106,6 +106,7 @@ def test_pins_of_the_flash_agree(name, module, platform):
     [entry] = [r for r in theirs.resources if r.name in ("spi_flash", "spi_flash_1x")][:1]
     sites = {io.name: io.ios[0].names[0] for io in entry.ios}
     record = board(name)
+    assert record.flash_offset is not None
     assert record.flash_bytes > record.flash_offset > 0
     for ours, other in {"cs_n": "cs", "copi": "copi", "cipo": "cipo", "hold_n": "hold",
                         "wp_n": "wp"}.items():

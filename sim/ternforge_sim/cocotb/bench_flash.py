@@ -18,10 +18,10 @@ SLEEP = 20  #: cycles from its release until the played flash hears commands
 
 
 class Flash:
-    """An SPI flash in mode 0 that sleeps at first; its bits come ``late`` cycles after the edge."""
+    """An SPI flash in mode 0 that sleeps at first; its bits come as late as they may."""
 
-    def __init__(self, unit: Unit, contents: bytes, late: int):
-        self.unit, self.contents, self.late = unit, contents, late
+    def __init__(self, unit: Unit, contents: bytes):
+        self.unit, self.contents = unit, contents
         self.commands: list[int] = []
         self.address = -1
 
@@ -33,7 +33,7 @@ class Flash:
         """For ever."""
         unit, asleep, selected, before = self.unit, True, False, 0
         bits: list[int] = []
-        shown, place, awake_in = [1] * (self.late + 1), -1, -1
+        shown, place, awake_in = 1, -1, -1
         while True:
             cs_n, sck, copi = await unit.tick("cs_n", "sck", "copi")
             awake_in -= awake_in > 0
@@ -44,8 +44,7 @@ class Flash:
                     self.commands.append(word if len(bits) == 8 else READ)
                     if len(bits) == 8 and word == WAKE and awake_in < 0:
                         awake_in = SLEEP
-                selected, place, bits = False, -1, []
-                shown.append(1)
+                selected, place, bits, shown = False, -1, [], 1
             else:
                 selected = True
                 if sck and not before:
@@ -56,28 +55,26 @@ class Flash:
                             self.address, place = word & 0xFFFFFF, 8 * (word & 0xFFFFFF) - 1
                 if not sck and before and place >= -1 and self.address >= 0:
                     place += 1
-                    shown.append(self.bit(place))
-                else:
-                    shown.append(shown[-1])
+                    shown = self.bit(place)
             before = sck
-            unit.set(cipo=shown[-1 - self.late])
+            unit.set(cipo=shown)  # a cycle and a half after the edge of its clock
 
 
 @cocotb.test()
-@cocotb.parametrize(late=[0, 1], stall=[0, 40])
-async def bytes_come_in_order(dut, late: int, stall: int):
+@cocotb.parametrize(stall=[0, 40])
+async def bytes_come_in_order(dut, stall: int):
     """From the offset on, after the wake-up; the sum is right behind the right bytes alone."""
-    unit, rng = Unit(dut, "flash", "reader"), random.Random(late + stall)
+    unit, rng = Unit(dut, "flash", "reader"), random.Random(stall)
     offset = unit.component.offset
     made = flash_frames([rng.randbytes(4) for _ in range(3)], FLASH_CORE)
-    flash = Flash(unit, bytes(offset) + made, late)
+    flash = Flash(unit, bytes(offset) + made)
     await unit.reset(dut)
     play = cocotb.start_soon(flash.run())
     for index, byte in enumerate(made):
         for _ in range(rng.randint(0, stall)):
             await unit.tick()
         unit.set(o_ready=1)
-        valid = 0
+        valid = came = fits = 0
         for _ in range(4 * unit.component.pause + 400):
             valid, came, fits = await unit.tick("o_valid", "o_payload", "sum_fits")
             if valid:
