@@ -30,7 +30,10 @@ def upload(link: Link, beats: Sequence[bytes],
 
     if not beats:
         return 0
+    most = write_beats(link.core.lanes, external=link.external)
     size = max(1, block_bytes // link.core.lanes)
+    if size > most:  # whole requests: a short one comes before the one in front of it is written
+        size -= size % most
     blocks = [range(start, min(start + size, total)) for start in range(1, total, size)]
     missing = blocks
     if resume and link.external:
@@ -39,7 +42,6 @@ def upload(link: Link, beats: Sequence[bytes],
         if not missing and _stands(link, beats, range(1)):
             advance()
             return 0
-    most = write_beats(link.core.lanes, external=link.external)
     _write(link, [(0, [bytes(link.core.lanes)])])
     _write(link, [request for block in missing for request in write_requests(beats, block, most)],
            advance)

@@ -143,7 +143,7 @@ def test_frames_that_are_whole_but_not_of_one_image_are_told(boot, kind):
     whole, other = content(kind), content(kind, OTHER)
     assert len(whole) == len(other)
     frame = whole[6] + 6
-    cut = 5 + frame * 5
+    cut = 5 + frame * (len(whole) // frame // 2)
     mixed = other[:cut] + whole[cut:]
     assert mixed not in (whole, other)
     refuses(boot(kind, mixed), BootState.DAMAGED)

@@ -28,6 +28,13 @@ NO_IMAGE = ("the simulated board refused a step: it has no image, or a token is 
             "image's vocabulary")
 
 
+def block_beats(kind: str) -> int:
+    """Beats in a block: a multiple of those in a request."""
+    lanes = CORES[kind].lanes
+    most = write_beats(lanes, external=kind == "off chip")
+    return BLOCK // lanes - BLOCK // lanes % most
+
+
 def image(kind: str):
     return lower(PROGRAM, CORES[kind])
 
@@ -114,7 +121,7 @@ def test_external_memory_runs_the_model(make_board, memory):
 @pytest.mark.parametrize("kind", CORES)
 def test_an_upload_cut_anywhere_is_refused_cleanly_or_resumes(make_board, kind):
     line, packed = make_board(kind), image(kind)
-    lanes, size = CORES[kind].lanes, BLOCK // CORES[kind].lanes
+    lanes, size = CORES[kind].lanes, block_beats(kind)
     most = write_beats(lanes, external=kind == "off chip")
     total = len(packed.memory())
     blocks = [min(size, total - start) for start in range(1, total, size)]
@@ -188,7 +195,7 @@ def test_a_memory_that_does_not_keep_a_bit_is_told(make_board):
     packed = image("off chip")
     odd = [n for n, beat in enumerate(packed.memory()) if beat[0] & 1 and n][-1]
     board = Board(make_board("off chip", stuck_at=odd))
-    size = BLOCK // 4
+    size = block_beats("off chip")
     first = 1 + (odd - 1) // size * size
     last = min(first + size, len(packed.memory())) - 1
     with pytest.raises(HostError) as error:
