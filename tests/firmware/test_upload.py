@@ -149,9 +149,10 @@ def test_an_upload_cut_anywhere_is_refused_cleanly_or_resumes(make_board, kind):
 
 
 class Noise(Transport):
-    """A line on which one byte in a thousand loses a bit, either way, until it is repaired."""
+    """A line on which some bytes lose a bit, either way, until it is repaired."""
 
     name = "the simulated board"
+    rates = (0.001, 0.02)  #: to the board; from it come far fewer
 
     def __init__(self, inner: Transport, seed: int):
         self.inner, self.rng, self.hit = inner, random.Random(seed), [0, 0]
@@ -160,7 +161,7 @@ class Noise(Transport):
     def _spoil(self, content: bytes, way: int) -> bytes:
         spoilt = bytearray(content)
         for k in range(0 if self.repaired else len(spoilt)):
-            if self.rng.random() < 0.001:
+            if self.rng.random() < self.rates[way]:
                 spoilt[k] ^= 1 << self.rng.randrange(8)
                 self.hit[way] += 1
         return bytes(spoilt)
@@ -179,7 +180,7 @@ def test_an_upload_over_a_noisy_line_is_right(make_board):
     line, packed, hit = make_board("off chip"), image("off chip"), [0, 0]
     beats = [bytes(beat) for beat in packed.memory()]
     board = Board(line, timeout=0.3, retries=20)
-    for seed in range(4):
+    for seed in range(2):
         board.load([bytes(4)] * len(beats))
         board.transport = noise = Noise(line, seed)
         board.load(packed, block_bytes=BLOCK)
@@ -188,7 +189,7 @@ def test_an_upload_over_a_noisy_line_is_right(make_board):
         assert works(board)
         hit = [hit[k] + noise.hit[k] for k in range(2)]
     assert min(hit) > 0
-    assert sum(hit) > 12
+    assert sum(hit) > 6
 
 
 def test_a_memory_that_does_not_keep_a_bit_is_told(make_board):
