@@ -108,16 +108,15 @@ def test_bad_options_are_refused(arguments, message, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_flash_has_to_hold(folder, tmp_path, capsys):
+def test_what_a_flash_has_to_hold(folder, tmp_path):
     path, made = tmp_path / "a.tfi", tmp_path / "flash.bin"
     run("--model", folder, "--board", "icebreaker-flash", "-o", path)
-    capsys.readouterr()
-    run("--flash", path, "--board", "icebreaker-flash", "-o", made)
+    told = run("--flash", path, "--board", "icebreaker-flash", "-o", made)
     content = flash_content(read(path), core_preset("icebreaker-flash"))
     assert made.read_bytes() == content
-    assert capsys.readouterr().out == f"wrote: {made}, {len(content):,} bytes\n"
-    run("--flash", path, "--board", "icebreaker-flash", "-o", made, "--json")
-    assert json.loads(capsys.readouterr().out) == {"flash": str(made), "bytes": len(content)}
+    assert told == f"wrote: {made}, {len(content):,} bytes\n"
+    told = run("--flash", path, "--board", "icebreaker-flash", "-o", made, "--json")
+    assert json.loads(told) == {"flash": str(made), "bytes": len(content)}
     made.unlink()
     with pytest.raises(UserError, match=r"is packed for a core with lanes=8 and elements=1"):
         run("--flash", path, "--board", "ulx3s-85f-sdram-flash", "-o", made)
