@@ -21,6 +21,7 @@ BOARD = replace(
         Pin(port="flash_hold_n", site="13", io="SB_LVCMOS"),
     ),
     high=("flash_wp_n", "flash_hold_n"),
+    core_mhz=27.0,
     flash_offset=1 << 20,  # behind the bitstream, of 104,090 bytes
     flash_bytes=16 << 20,
 )

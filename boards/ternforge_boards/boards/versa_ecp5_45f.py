@@ -42,6 +42,7 @@ BOARD = Board(
     memory=ExternalMemory(dram=DRAMS["ddr3-n8"], size_bytes=128 << 20, prefix="ddram_"),
     url="https://www.latticesemi.com/en/Products/DevelopmentBoardsAndKits/"
         "ECP55GVersaDevKit",
-    verified="pins follow litex-boards and agree with amaranth-boards; VERSA",
+    verified="pins follow litex-boards and agree with amaranth-boards; core and memory are those "
+             "simulated for orangecrab-85f; built to a bitstream; not run on hardware",
     cable="ft2232",
 )
