@@ -108,7 +108,8 @@ class System(wiring.Component):
         self.flash: SpiFlash | None = None
         if flash_offset is not None:
             # flashes want up to 30 us after they were woken
-            self.flash = SpiFlash(flash_offset, max(32, round(clock_hz * 40e-6)))
+            pause = 1 << round(clock_hz * 30e-6).bit_length()
+            self.flash = SpiFlash(flash_offset, max(64, pause))
             members |= {f"flash_{name}": member for name, member in FLASH_PINS.items()}
         super().__init__(members)
 

@@ -44,6 +44,7 @@ BOARD = Board(
     memory=ExternalMemory(dram=DRAMS["ecpix5-85f"], size_bytes=128 << 20, prefix="ddram_",
                           absent=("cs_n", "reset_n")),
     url="https://docs.lambdaconcept.com/ecpix-5/",
-    verified="pins follow litex-boards and agree with amaranth-boards; ECPIX",
+    verified="pins follow litex-boards and agree with amaranth-boards; built to a bitstream; not "
+             "run on hardware",
     loader="ecpix5_r03",
 )

@@ -20,8 +20,8 @@ BOARD = replace(
         Pin(port="flash_hold_n", site="W1", io="LVCMOS33"),
         Pin(port="flash_wp_n", site="Y2", io="LVCMOS33"),
     ),
-    verified="pins agree with amaranth-boards; boot simulated on small cores; built to a bitstream; "
-             "not run on hardware",
+    verified="pins agree with amaranth-boards; boot simulated on small cores; built to a "
+             "bitstream; not run on hardware",
     high=("flash_hold_n", "flash_wp_n"),
     flash_offset=4 << 20,  # behind the bitstream, of less than 2 MB even if it is not compressed
     flash_bytes=16 << 20,

@@ -28,7 +28,7 @@ class SpiFlash(wiring.Component):
     offset : int
         Address of the first byte.
     pause : int
-        Cycles before and after the wake-up; flashes ask for up to 30 us.
+        Cycles before and after the wake-up, a power of two; flashes ask for up to 30 us.
 
     Members
     -------
@@ -54,8 +54,9 @@ class SpiFlash(wiring.Component):
     def __init__(self, offset: int, pause: int):
         if offset not in range(1 << 24):
             raise ValueError(f"SpiFlash offset must have 24 bits, not {offset!r}")
-        if pause < 32:
-            raise ValueError(f"SpiFlash pause must be at least 32 cycles, not {pause!r}")
+        if pause < 64 or pause & (pause - 1):
+            raise ValueError("SpiFlash pause must be a power of two, and at least 64 cycles, not "
+                             f"{pause!r}")
         self.offset, self.pause = offset, pause
         super().__init__({"o": Out(stream.Signature(8)), "stop": In(1), "sum_fits": Out(1),
                           **FLASH_PINS})
@@ -63,37 +64,40 @@ class SpiFlash(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.sum = total = CRC32_MPEG_2(data_width=1).create()
-        count = Signal(range(self.pause), init=self.pause - 1)  # cycles of a pause, or bits, left
+        # Cycles of a pause, then bits of a command, then of a byte: it wraps to where each begins.
+        count, counts = Signal(range(self.pause), init=self.pause - 1), Signal()
         awake, bit = Signal(), Signal()
         commands = Mux(awake, C(READ << 24 | self.offset, 32).bit_select(count[:5], 1),
                        C(WAKE, 8).bit_select(count[:3], 1))
         m.d.comb += [self.copi.eq(commands), total.data.eq(self.cipo), total.valid.eq(bit),
                      self.sum_fits.eq(total.match_detected)]
+        with m.If(counts):
+            m.d.sync += count.eq(count - 1)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(bit):
             m.d.sync += self.o.payload.eq(Cat(self.cipo, self.o.payload))
         with m.FSM():
             with m.State("PAUSE"):
-                m.d.sync += [self.sck.eq(~self.sck), count.eq(count - 1)]
-                with m.If(count == 0):
-                    m.d.sync += [self.sck.eq(0), self.cs_n.eq(0), count.eq(Mux(awake, 31, 7))]
+                m.d.comb += counts.eq(1)
+                m.d.sync += self.sck.eq(~self.sck)
+                with m.If(count == Mux(awake, 32, 8)):
+                    m.d.sync += [self.sck.eq(0), self.cs_n.eq(0)]
                     m.next = "COMMAND"
             with m.State("COMMAND"):
-                m.d.sync += [self.sck.eq(~self.sck), count.eq(count - self.sck)]
-                with m.If(self.sck & (count == 0)):
-                    m.d.sync += [awake.eq(1), count.eq(Mux(awake, 7, self.pause - 1)),
-                                 self.cs_n.eq(~awake)]
+                m.d.comb += counts.eq(self.sck)
+                m.d.sync += self.sck.eq(~self.sck)
+                with m.If(self.sck & (count[:5] == 0)):
+                    m.d.sync += [awake.eq(1), self.cs_n.eq(~awake)]
                     m.next = "PAUSE"
                     with m.If(awake):
                         m.next = "DATA"
             with m.State("DATA"):
                 m.d.sync += self.sck.eq(~self.sck & ~(self.o.valid & ~self.o.ready))
                 with m.If(self.sck):
-                    m.d.comb += bit.eq(1)
-                    m.d.sync += count.eq(count - 1)
-                    with m.If(count == 0):
-                        m.d.sync += [count.eq(7), self.o.valid.eq(1)]
+                    m.d.comb += [bit.eq(1), counts.eq(1)]
+                    with m.If(count[:3] == 0):
+                        m.d.sync += self.o.valid.eq(1)
                 with m.If(self.stop):
                     m.d.sync += [self.cs_n.eq(1), self.o.valid.eq(0)]
                     m.next = "STOP"

@@ -158,7 +158,7 @@ FLASH_CORE = CoreConfig(lanes=4, elements=2)  #: of the bench ``flash``
 
 def flash() -> dict[str, wiring.Component]:
     """Reader of a flash, and what plays its frames to a host port."""
-    return {"reader": SpiFlash(0x0005, pause=32), "boot": FlashBoot(FLASH_CORE)}
+    return {"reader": SpiFlash(0x0005, pause=64), "boot": FlashBoot(FLASH_CORE)}
 
 
 def axi() -> dict[str, wiring.Component]:
