@@ -57,6 +57,6 @@ BOARD = Board(
                           tied=(("ddram_clk1_p", 0), ("ddram_cke1", 0), ("ddram_odt1", 0),
                                 ("ddram_cs1_n", 1))),
     url="https://github.com/butterstick-fpga/butterstick-hardware",
-    verified="pins follow litex-boards and agree with amaranth-boards; synthesised; its pins alone "
-             "placed and routed; not run on hardware",
+    verified="pins follow litex-boards and agree with amaranth-boards; built to a bitstream; not "
+             "run on hardware",
 )
