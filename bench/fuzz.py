@@ -20,6 +20,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz the host link.")
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--outside", action="store_true",
+                        help="a core whose image memory is off the chip")
     options = parser.parse_args()
     begun = time.perf_counter()
 
@@ -28,10 +30,11 @@ def main() -> int:
                          f"{time.perf_counter() - begun:.0f} s")
         sys.stderr.flush()
 
-    report = fuzz(options.frames, options.seed, progress=progress)
+    report = fuzz(options.frames, options.seed, outside=options.outside, progress=progress)
     sys.stderr.write("\n")
     seconds = time.perf_counter() - begun
     print(json.dumps({**vars(report), "sound": report.sound, "seed": options.seed,
+                      "outside": options.outside,
                       "seconds": round(seconds), "frames_per_second":
                       round(report.frames / seconds)}, indent=2))
     return 0 if report.sound else 1

@@ -8,8 +8,7 @@ import argparse
 from itertools import chain
 
 from ternforge.errors import UserError
-from ternforge.presets import core_preset
-from ternforge.system import BAUD
+from ternforge.presets import core_preset, line_baud
 from ternforge_firmware.host import Board
 from ternforge_firmware.image import Image
 from ternforge_firmware.lower import lower_for
@@ -58,7 +57,7 @@ def main() -> None:
             library = build_system(core_preset(options.board), progress=print)
             transport: Transport = SimulatedBoard(library)
         else:
-            transport = SerialTransport(options.port, BAUD)
+            transport = SerialTransport(options.port, line_baud(options.board))
         talk(transport, image, options.prompt, options.tokens)
     except UserError as error:  # such as a port that is not there
         parser.exit(2, f"{error}\n")

@@ -61,6 +61,7 @@ class ExternalMemory:
     size_bytes: int
     prefix: str  #: of its ports at the board, before the controller's own names
     renamed: tuple[tuple[str, str], ...] = ()  #: those called otherwise: controller's, board's
+    absent: tuple[str, ...] = ()  #: controller's ports whose pins the board itself ties
     tied: tuple[tuple[str, int], ...] = ()  #: more ports at the board, and the bit that they get
 
     def port(self, name: str) -> str:
@@ -83,7 +84,10 @@ class Board:
     oscillator_mhz: float
     core_mhz: float  #: clock of the core unless asked otherwise, made by the PLL
     pins: tuple[Pin, ...]
+    high: tuple[str, ...] = ()  #: ports that are always 1
     resources: Resources
+    flash_offset: int | None = None  #: where in its SPI flash it boots its image from, if it does
+    flash_bytes: int = 0  #: size of that flash
     memory: ExternalMemory | None = None  #: where the image is, if not in the FPGA
     url: str  #: the maker's page
     verified: str  #: what was tried on it, and how
@@ -91,7 +95,8 @@ class Board:
     route_options: tuple[str, ...] = ()  #: for nextpnr
     trim_carries: bool = True  #: ECP5: cut the ends of carry chains, see :mod:`.carries`
     core: Any = None  #: preset of the core's parameters
-    loader: str = ""  #: what openFPGALoader calls it, if not by ``name``
+    loader: str = ""  #: what openFPGALoader calls it; empty if it does not know the board
+    cable: str = ""  #: and then its JTAG adapter, if it has one
 
     def pin(self, port: str) -> Pin:
         """The pin of a port; raises :class:`~ternforge.errors.UserError` if there is none."""

@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from ternforge.config import CoreConfig
+from ternforge.host.protocol import BAUD
 from ternforge.mem.dram import INSIDE, DramMemory
 from ternforge.mem.litedram import LiteDram, generate_litedram
 from ternforge.system import System
@@ -43,6 +44,10 @@ class DramSystem(wiring.Component):
         Clock of core and controller.
     dram : :class:`LiteDram`
         The controller, with its PHY; its Verilog stands beside that of this component.
+    baud : int
+        Symbols per second of the serial line.
+    flash_offset : int, optional
+        Where in an SPI flash the image stands that the memory is filled with.
 
     Attributes
     ----------
@@ -51,7 +56,7 @@ class DramSystem(wiring.Component):
 
     Members
     -------
-    rx, tx, busy, fault
+    rx, tx, busy, fault, flash_*
         As in :class:`~ternforge.system.System`.
     others
         The controller's, by its names: clocks of its PHY, pins of the chip.
@@ -62,8 +67,9 @@ class DramSystem(wiring.Component):
     busy: Signal
     fault: Signal
 
-    def __init__(self, config: CoreConfig, clock_hz: int, dram: LiteDram):
-        self.system = System(config, clock_hz)
+    def __init__(self, config: CoreConfig, clock_hz: int, dram: LiteDram, *, baud: int = BAUD,
+                 flash_offset: int | None = None):
+        self.system = System(config, clock_hz, baud=baud, flash_offset=flash_offset)
         self.config, self.dram = config, dram
         ports = [port for port in dram.ports if not port.name.startswith(INSIDE)]
         self.own_clock = any(p.name == "clk" and p.direction == "output" for p in ports)
@@ -72,9 +78,9 @@ class DramSystem(wiring.Component):
         flows: dict[str, Any] = {"input": In, "output": Out}
         pins = {p.name: flows[p.direction](p.width) for p in ports
                 if p.direction in flows and p.name not in ("clk", "rst")}
-        serial = {name: self.system.signature.members[name]
-                  for name in ("rx", "tx", "busy", "fault")}
-        super().__init__({**serial, **pins})
+        self._through = {name: member for name, member in self.system.signature.members.items()
+                         if name not in ("memory", "write", "memory_state")}
+        super().__init__({**self._through, **pins})
         self._pins: dict[str, Any] = {**{name: getattr(self, name) for name in pins}, **pads}
 
     def elaborate(self, platform):
@@ -88,8 +94,8 @@ class DramSystem(wiring.Component):
         m.submodules.memory = memory = DramMemory(self.config, self.dram, pins)
         connect(m, system.memory, memory.memory)
         connect(m, system.write, memory.write)
-        m.d.comb += [
-            system.memory_state.eq(memory.memory_state), system.rx.eq(self.rx),
-            self.tx.eq(system.tx), self.busy.eq(system.busy), self.fault.eq(system.fault),
-        ]
+        m.d.comb += system.memory_state.eq(memory.memory_state)
+        for name, member in self._through.items():
+            inside, outside = getattr(system, name), getattr(self, name)
+            m.d.comb += inside.eq(outside) if member.flow == In else outside.eq(inside)
         return m

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ternforge.config import CoreConfig
+from ternforge.errors import UserError
 from ternforge.host.uart import uart_divisor
 from ternforge.lanes import cell_models, resolve_lane
 from ternforge.mem.litedram import DramConfig
 from ternforge.mem.onchip import banks_of
 from ternforge.output import atomic_folder, write_text
-from ternforge.presets import core_preset
-from ternforge.system import BAUD, System
+from ternforge.presets import core_preset, line_baud
+from ternforge.system import System
 from ternforge.verilog import VerilogDesign, generate
 from ternforge_boards.board import Board
 from ternforge_boards.constraints import constraints, constraints_name
@@ -44,6 +45,7 @@ class Design:
     core_mhz: float  #: what the PLL really makes
     image: Image
     verilog: VerilogDesign
+    baud: int  #: symbols per second of the serial line
     board_top: str  #: Verilog of the board-level top
     dram: DramConfig | None = None  #: the memory beside the FPGA, at this clock
     controller: str = ""  #: Verilog of its controller
@@ -54,8 +56,8 @@ def _beats(image: Image) -> list[int]:
     return [int.from_bytes(beat.tobytes(), "little") for beat in image.memory()]
 
 
-def make_design(board: Board, image: Image, core_mhz: float | None = None, *,
-                core: CoreConfig | None = None) -> Design:
+def make_design(board: Board, image: Image, core_mhz: float | None = None,
+                baud: int | None = None, *, core: CoreConfig | None = None) -> Design:
     """Generate the Verilog.
 
     Parameters
@@ -66,29 +68,37 @@ def make_design(board: Board, image: Image, core_mhz: float | None = None, *,
         Model, packed for that core; refused otherwise.
     core_mhz : float, optional
         Clock of the core; the board's own unless given.
+    baud : int, optional
+        Symbols per second of the serial line; the board's own unless given.
     core : CoreConfig, optional
         The core; the board's preset unless given.
 
     Raises
     ------
     UserError
-        If the image is for another core, or the PLL cannot make the clock.
+        If the image is for another core, the PLL cannot make the clock, or the clock not the line.
     """
     core = resolve_lane(core_preset(board.name) if core is None else core, board.family)
     image.check_core(core)
     clock = pll_settings(board, board.core_mhz if core_mhz is None else core_mhz).output_mhz
+    clock_hz, baud = round(clock * 1e6), line_baud(board.name) if baud is None else baud
+    try:
+        uart_divisor(clock_hz, baud)
+    except ValueError as error:
+        raise UserError(f"the serial line of {board.name} cannot be so: {error}") from None
     if board.memory is not None:
-        clock_hz = round(clock * 1e6)
         dram = controller(board, clock_hz)
-        system = DramSystem(core, clock_hz, dram)
+        system = DramSystem(core, clock_hz, dram, baud=baud,
+                            flash_offset=board.flash_offset)
         verilog = generate(system, TOP, family=board.family, extra_ports=system.extra_ports)
         return Design(board=board, core=core, core_mhz=clock, image=image, verilog=verilog,
-                      dram=dram.config, controller=dram.text,
+                      baud=baud, dram=dram.config, controller=dram.text,
                       board_top=board_top(board, clock, name=TOP, ports=verilog.ports))
     initial = [] if core.single_port_beats else _beats(image)
-    verilog = generate(System(core, round(clock * 1e6), initial), TOP, family=board.family)
-    return Design(board=board, core=core, core_mhz=clock, image=image, verilog=verilog,
-                  board_top=board_top(board, clock, name=TOP))
+    verilog = generate(System(core, clock_hz, initial, baud=baud,
+                              flash_offset=board.flash_offset), TOP, family=board.family)
+    return Design(board=board, core=core, core_mhz=clock, image=image, verilog=verilog, baud=baud,
+                  board_top=board_top(board, clock, name=TOP, ports=verilog.ports))
 
 
 def write_build_sources(design: Design, folder: Path) -> None:
@@ -130,7 +140,7 @@ def _write_testbench(design: Design, program: Program, folder: Path) -> None:
     tokens = rng.integers(0, program.vocab_size, GOLDEN_STEPS).tolist()
     golden = to_mem(exchanges(core, image, program, tokens))
     banks = _bank_files(design)
-    divisor = uart_divisor(round(design.core_mhz * 1e6), BAUD)
+    divisor = uart_divisor(round(design.core_mhz * 1e6), design.baud)
     cells = cell_models(core)
     values = {
         **_values(design, program), "steps": GOLDEN_STEPS, "count": golden.count("\n"),

@@ -12,6 +12,11 @@ __all__ = ["board_top"]
 _OWN = ("clk", "rst", "rx", "tx", "busy", "fault", "clk_2x", "clk_init", "locked")
 
 
+#: The clock pin of an ECP5's configuration flash is reached through this cell alone.
+_FLASH_CLOCK = """    wire flash_sck;
+    USRMCLK flash_clock_cell (.USRMCLKI(flash_sck), .USRMCLKTS(1'b0));"""
+
+
 def _parameters(values: Mapping[str, object]) -> str:
     rendered = (f".{name}({value if isinstance(value, int) else _text(value)})"
                 for name, value in values.items())
@@ -110,7 +115,9 @@ def board_top(board: Board, core_mhz: float, *, name: str = "ternforge",
         elif port == "uart_tx":
             outside.append(_vector("output", port, width))
     inner = {p.name: p for p in ports if p.name not in _OWN}
+    flash = {name: inner.pop(name) for name in list(inner) if name.startswith("flash_")}
     if memory is not None:
+        inner = {name: port for name, port in inner.items() if name not in memory.absent}
         wired = [f".{p.name}({memory.port(p.name)})" for p in inner.values()]
         outside += [_vector(p.direction, memory.port(p.name), p.width) for p in inner.values()]
         for port, bit in memory.tied:
@@ -119,6 +126,15 @@ def board_top(board: Board, core_mhz: float, *, name: str = "ternforge",
         if memory.dram.kind == "sdr":
             outside.append(_vector("output", memory.port("clk"), 1))
             tied.append(_memory_clock(board))
+    for port in flash.values():
+        wired.append(f".{port.name}({port.name})")
+        if port.name in widths:
+            outside.append(_vector(port.direction, port.name, 1))
+        else:
+            tied.append(_FLASH_CLOCK)
+    for port in board.high:
+        outside.append(_vector("output", port, 1))
+        tied.append(f"    assign {port} = 1'b1;")
     if "led" in widths:
         outside.append(f"    output wire [{widths['led'] - 1}:0] led")
     joined = ",\n".join(outside)

@@ -1,10 +1,11 @@
 /* Talks to a ternforge board over its serial port: C99 and POSIX, nothing else.
  *
  *     cc -O2 -o chat chat.c
- *     ./chat [-u IMAGE.tfi] [-n COUNT] PORT TOKEN...
+ *     ./chat [-b BAUD] [-u IMAGE.tfi] [-n COUNT] PORT TOKEN...
  *
- * Uploads the image if one is given, feeds the tokens of the prompt, and prints COUNT tokens (16
- * unless told), one a line, as the board generates them. Exit code 2 and one sentence if it fails.
+ * The line has 1000000 symbols per second unless told. Uploads the image if one is given, feeds the
+ * tokens of the prompt, and prints COUNT tokens (16 unless told), one a line, as the board generates
+ * them. Exit code 2 and one sentence if it fails.
  */
 #define _DEFAULT_SOURCE /* B1000000 is no part of POSIX */
 #define _POSIX_C_SOURCE 200809L
@@ -77,7 +78,18 @@ static uint32_t crc32(const uint8_t *bytes, size_t count) {
 
 /* ---- bytes ---- */
 
-static int open_port(const char *name) {
+static speed_t speed_of(long baud) {
+#ifdef B3000000
+    if (baud == 3000000) return B3000000;
+#endif
+#ifdef B1000000
+    if (baud == TERNFORGE_BAUD) return B1000000;
+#endif
+    fail("this system has no such baud rate", NULL);
+    return 0;
+}
+
+static int open_port(const char *name, long baud) {
     int port = open(name, O_RDWR | O_NOCTTY);
     if (port < 0) fail("the serial port cannot be opened", strerror(errno));
     struct termios settings;
@@ -90,10 +102,8 @@ static int open_port(const char *name) {
     settings.c_cflag |= CS8 | CREAD | CLOCAL;
     settings.c_cc[VMIN] = 0;
     settings.c_cc[VTIME] = 0;
-#ifdef B1000000
-    cfsetispeed(&settings, B1000000);
-    cfsetospeed(&settings, B1000000);
-#endif
+    cfsetispeed(&settings, speed_of(baud));
+    cfsetospeed(&settings, speed_of(baud));
     if (tcsetattr(port, TCSANOW, &settings)) fail("the port cannot be set up", strerror(errno));
     return port;
 }
@@ -174,7 +184,7 @@ static void refused(struct board *board, uint8_t code) {
         send_frame(board, TERNFORGE_COMMAND_COUNTERS, NULL, 0);
         while (receive(board, &reply, PATIENCE_MS))
             if (reply.code == (TERNFORGE_REPLY | TERNFORGE_COMMAND_COUNTERS) &&
-                reply.length == TERNFORGE_COUNTERS_EXTERNAL_LENGTH &&
+                reply.length >= TERNFORGE_COUNTERS_EXTERNAL_LENGTH &&
                 reply.payload[TERNFORGE_COUNTERS_MEMORY] % 4)
                 fail("the board refused a request",
                      states[reply.payload[TERNFORGE_COUNTERS_MEMORY] % 4]);
@@ -213,17 +223,24 @@ static void request(struct board *board, uint8_t code, const uint8_t *payload, u
 /* Write beats `first` to `end` - 1 of `memory`, a window of requests at a time. */
 static void write_beats(struct board *board, const uint8_t *memory, unsigned long first,
                         unsigned long end) {
+    unsigned long most = 1; /* beats in one request */
+    if (board->version == TERNFORGE_EXTERNAL_VERSION && board->lanes < TERNFORGE_WRITE_MOST)
+        most = TERNFORGE_WRITE_MOST / board->lanes;
     int failures = 0;
     while (first < end) {
-        const int count = end - first < WINDOW ? (int)(end - first) : WINDOW;
         uint8_t payload[255], start = 0;
-        for (int k = 0; k < count; ++k) {
-            put(payload, first + (unsigned long)k, TERNFORGE_WRITE_ADDRESS);
-            memcpy(payload + TERNFORGE_WRITE_ADDRESS, memory + (first + (unsigned long)k)
-                   * board->lanes, board->lanes);
+        unsigned long next = first;
+        int count = 0;
+        for (; count < WINDOW && next < end; ++count) {
+            const unsigned long beats = end - next < most ? end - next : most;
+            put(payload, next, TERNFORGE_WRITE_ADDRESS);
+            memcpy(payload + TERNFORGE_WRITE_ADDRESS, memory + next * board->lanes,
+                   beats * board->lanes);
             const uint8_t sequence = send_frame(board, TERNFORGE_COMMAND_WRITE, payload,
-                                                (uint8_t)(board->lanes + TERNFORGE_WRITE_ADDRESS));
-            if (!k) start = sequence;
+                                                (uint8_t)(beats * board->lanes
+                                                          + TERNFORGE_WRITE_ADDRESS));
+            if (!count) start = sequence;
+            next += beats;
         }
         uint32_t answered = 0; /* one bit for each of the window */
         struct frame reply;
@@ -236,7 +253,7 @@ static void write_beats(struct board *board, const uint8_t *memory, unsigned lon
                 answered |= UINT32_C(1) << place;
         }
         if (answered == all) {
-            first += (unsigned long)count, failures = 0;
+            first = next, failures = 0;
         } else {
             while (receive(board, &reply, QUIET_MS)) { /* until the line is quiet */ }
             if (++failures > RETRIES) fail("the board does not answer in an upload", NULL);
@@ -265,7 +282,7 @@ static void await_memory(struct board *board) {
     int tries = 0;
     do {
         request(board, TERNFORGE_COMMAND_COUNTERS, NULL, 0, &reply);
-        if (reply.length != TERNFORGE_COUNTERS_EXTERNAL_LENGTH)
+        if (reply.length < TERNFORGE_COUNTERS_EXTERNAL_LENGTH)
             fail("the board's answer has a wrong length", NULL);
     } while (reply.payload[TERNFORGE_COUNTERS_MEMORY] == TERNFORGE_MEMORY_INITIALISING
              && ++tries < MEMORY_TRIES);
@@ -341,21 +358,22 @@ static void print_tokens(const struct frame *reply) {
 }
 
 static void usage(void) {
-    fail("usage: chat [-u IMAGE.tfi] [-n COUNT] PORT TOKEN...", NULL);
+    fail("usage: chat [-b BAUD] [-u IMAGE.tfi] [-n COUNT] PORT TOKEN...", NULL);
 }
 
 int main(int argc, char **argv) {
     const char *image = NULL;
-    long count = 16;
+    long count = 16, baud = TERNFORGE_BAUD;
     int option;
-    while ((option = getopt(argc, argv, "u:n:")) != -1) {
+    while ((option = getopt(argc, argv, "b:u:n:")) != -1) {
         if (option == 'u') image = optarg;
         else if (option == 'n') count = token_of(optarg);
+        else if (option == 'b') baud = atol(optarg);
         else usage();
     }
     if (argc - optind < 2 || count < 1) usage();
 
-    struct board board = {.port = open_port(argv[optind])};
+    struct board board = {.port = open_port(argv[optind], baud)};
     struct frame reply;
     request(&board, TERNFORGE_COMMAND_INFO, NULL, 0, &reply);
     board.version = reply.payload[TERNFORGE_INFO_VERSION];

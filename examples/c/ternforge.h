@@ -18,8 +18,9 @@
 #define TERNFORGE_CRC_POLYNOMIAL 0x1021              /* of x^16; high bit first */
 #define TERNFORGE_CRC_START 0xFFFF
 #define TERNFORGE_VERSION 1                          /* image memory on the chip */
-#define TERNFORGE_EXTERNAL_VERSION 2                 /* image memory off the chip */
-#define TERNFORGE_WRITE_ADDRESS 3                    /* bytes; the beat follows */
+#define TERNFORGE_EXTERNAL_VERSION 3                 /* image memory off the chip */
+#define TERNFORGE_WRITE_ADDRESS 3                    /* bytes; the beat follows, or several */
+#define TERNFORGE_WRITE_MOST 252                     /* bytes of beats; version 3 alone */
 #define TERNFORGE_TOKENS_PER_FRAME 8                 /* most tokens in one GENERATE reply */
 #define TERNFORGE_NO_TOKEN 0xFFFF                    /* a token that could not be computed */
 #define TERNFORGE_PEEK_BLOCK 0x20                    /* 4-byte elements in a PEEK reply */
@@ -48,6 +49,13 @@
 #define TERNFORGE_MEMORY_FAILED 2
 #define TERNFORGE_MEMORY_BUS_ERROR 3
 
+/* What came of filling the image memory from flash */
+#define TERNFORGE_BOOT_NONE 0
+#define TERNFORGE_BOOT_DONE 1
+#define TERNFORGE_BOOT_BLANK 2
+#define TERNFORGE_BOOT_FOREIGN 3
+#define TERNFORGE_BOOT_DAMAGED 4
+
 /* INFO reply: places in the payload */
 #define TERNFORGE_INFO_VERSION 0                     /* 1 byte */
 #define TERNFORGE_INFO_LANES 1                       /* 1 byte */
@@ -70,8 +78,9 @@
 #define TERNFORGE_COUNTERS_EXPONENT 16               /* 1 byte */
 #define TERNFORGE_COUNTERS_FAULT 17                  /* 1 byte */
 #define TERNFORGE_COUNTERS_LENGTH 18                 /* of the payload, version 1 */
-#define TERNFORGE_COUNTERS_MEMORY 18                 /* 1 byte, version 2 alone */
-#define TERNFORGE_COUNTERS_EXTERNAL_LENGTH 19        /* of the payload, version 2 */
+#define TERNFORGE_COUNTERS_BOOT 18                   /* 1 byte, where a board boots from flash; version 3: behind the next */
+#define TERNFORGE_COUNTERS_MEMORY 18                 /* 1 byte, version 3 alone */
+#define TERNFORGE_COUNTERS_EXTERNAL_LENGTH 19        /* of the payload, version 3 */
 
 /* CHECK request and reply */
 #define TERNFORGE_CHECK_ADDRESS 0                    /* 3 bytes */

@@ -16,10 +16,12 @@ from ternforge.host.protocol import (
     SYNC,
     TOKENS_PER_FRAME,
     VERSION,
+    BootState,
     Command,
     ExternalCommand,
     MemoryState,
     Reason,
+    capacity,
 )
 from ternforge.isa import DIRECTORY, HEADERS, MAGIC, Function, Opcode
 from ternforge.system import BAUD
@@ -99,7 +101,9 @@ def _sections() -> Iterator[tuple[str, list[Line]]]:
         ("CRC_START", _number(CRC16.algorithm.initial_crc), ""),
         ("VERSION", str(VERSION), "image memory on the chip"),
         ("EXTERNAL_VERSION", str(EXTERNAL_VERSION), "image memory off the chip"),
-        ("WRITE_ADDRESS", "3", "bytes; the beat follows"),
+        ("WRITE_ADDRESS", "3", "bytes; the beat follows, or several"),
+        ("WRITE_MOST", str(capacity(1, external=True) - 3),
+         f"bytes of beats; version {EXTERNAL_VERSION} alone"),
         ("TOKENS_PER_FRAME", str(TOKENS_PER_FRAME), "most tokens in one GENERATE reply"),
         ("NO_TOKEN", _number(NO_TOKEN), "a token that could not be computed"),
         ("PEEK_BLOCK", _number(PEEK_BLOCK), "4-byte elements in a PEEK reply"),
@@ -109,12 +113,17 @@ def _sections() -> Iterator[tuple[str, list[Line]]]:
     yield "Reasons of a refusal", list(_names("REASON", ((m.name, m.value) for m in Reason)))
     yield "States of an image memory off the chip", list(
         _names("MEMORY", ((m.name, m.value) for m in MemoryState)))
+    yield "What came of filling the image memory from flash", list(
+        _names("BOOT", ((m.name, m.value) for m in BootState)))
     yield "INFO reply: places in the payload", list(_bytes("INFO", INFO, "of the payload"))
     yield "COUNTERS reply", [
         *_bytes("COUNTERS", COUNTERS, "of the payload, version 1"),
-        ("COUNTERS_MEMORY", str(sum(COUNTERS.values())), "1 byte, version 2 alone"),
+        ("COUNTERS_BOOT", str(sum(COUNTERS.values())),
+         "1 byte, where a board boots from flash; version 3: behind the next"),
+        ("COUNTERS_MEMORY", str(sum(COUNTERS.values())),
+         f"1 byte, version {EXTERNAL_VERSION} alone"),
         ("COUNTERS_EXTERNAL_LENGTH", str(sum(EXTERNAL_COUNTERS.values())),
-         "of the payload, version 2")]
+         f"of the payload, version {EXTERNAL_VERSION}")]
     yield "CHECK request and reply", [
         ("CHECK_ADDRESS", "0", "3 bytes"), ("CHECK_BEATS", "3", "3 bytes"),
         ("CHECK_LENGTH", "6", "of the payload"),

@@ -21,7 +21,7 @@ from rich.table import Table
 from ternforge.cli import command
 from ternforge.config import CoreConfig
 from ternforge.errors import UserError
-from ternforge.output import atomic_file, print_json, write_text
+from ternforge.output import atomic_file, print_json, write_bytes, write_text
 from ternforge.presets import BOARDS, PRESETS, core_preset
 from ternforge_model.catalog import open_model
 from ternforge_model.options import Calibration, check_calibration
@@ -29,6 +29,7 @@ from ternforge_model.program import Program
 
 from .assemble import assemble, disassemble
 from .cheader import c_header
+from .flash import flash_content
 from .image import Image, read
 from .imagefile import ImageFile
 from .lower import HasJson, layout_for
@@ -40,6 +41,7 @@ __all__ = ["bar", "describe_image", "image", "save_image", "show_image"]
 @command(example="ternforge image --model shakespeare-up5k --board icebreaker -o model.tfi\n"
                  "ternforge image --model FOLDER --board ulx3s-85f --calibrate text.txt -o m.tfi\n"
                  "ternforge image --verify model.tfi --board icebreaker\n"
+                 "ternforge image --flash model.tfi --board icebreaker-flash -o flash.bin\n"
                  "ternforge image --disassemble model.tfi --layer 3 --summary\n"
                  "ternforge image --header ternforge.h")
 def image(
@@ -60,6 +62,10 @@ def image(
     header: Annotated[
         Path | None, typer.Option("--header", metavar="FILE",
                                   help="Write the C header of host protocol and images.")
+    ] = None,
+    flash: Annotated[
+        Path | None, typer.Option("--flash", metavar="FILE",
+                                  help="Write what a board's flash has to hold, to boot an image.")
     ] = None,
     board: Annotated[
         str | None, typer.Option("--board", "--core", metavar="NAME",
@@ -84,7 +90,7 @@ def image(
     the same image, bit for bit.
     """
     modes = {"--model": model, "--verify": verify, "--disassemble": disassemble_,
-             "--assemble": assemble_, "--header": header}
+             "--assemble": assemble_, "--header": header, "--flash": flash}
     given = [name for name, value in modes.items() if value is not None]
     if len(given) != 1:
         raise UserError(f"exactly one of {', '.join(modes)} must be given, not "
@@ -97,13 +103,26 @@ def image(
     if model is not None and board is None:
         raise UserError("--model must come with --board, one of "
                         f"{', '.join([*BOARDS, *PRESETS])}")
-    if output is None and (model is not None or assemble_ is not None):
+    if flash is not None and board is None:
+        raise UserError("--flash must come with --board, the board that boots")
+    if output is None and (model is not None or assemble_ is not None or flash is not None):
         raise UserError(f"{given[0]} must come with -o, the file to write")
     core = None if board is None else core_preset(board)
     if header is not None:
         if output is not None:
             raise UserError("--header must not come with -o: it names the file itself")
         write_text(header, c_header())
+        return
+    if flash is not None:
+        assert core is not None
+        assert output is not None
+        content = flash_content(read(flash, core), core)
+        write_bytes(output, content)
+        if as_json:
+            print_json({"flash": str(output), "bytes": len(content)})
+        else:
+            Console(highlight=False).print(f"wrote: {output}, {len(content):,} bytes",
+                                           soft_wrap=True)
         return
     if disassemble_ is not None:
         listed = read(disassemble_, core) if layer is None else open_image(disassemble_, core)

@@ -7,12 +7,11 @@ from types import TracebackType
 from typing import Any
 
 from ternforge.host.protocol import (
-    COUNTERS,
-    EXTERNAL_COUNTERS,
     NO_TOKEN,
     PEEK_BLOCK,
     REFUSED,
     REPLY,
+    BootState,
     Command,
     ExternalCommand,
     MemoryState,
@@ -40,6 +39,7 @@ class Counters:
     exponent: int  #: ``mantissa * 2**exponent``
     fault: bool  #: the last step failed
     memory: MemoryState = MemoryState.READY  #: of an image memory off the chip
+    boot: BootState = BootState.NONE  #: what came of filling it from flash
 
 
 class Board(Link):
@@ -259,10 +259,10 @@ class Board(Link):
 
     def counters(self) -> Counters:
         """Cycles of the last token, and what was counted since the last reset."""
-        fields = EXTERNAL_COUNTERS if self.external else COUNTERS
-        values = self.unpack(fields, self.request(Command.COUNTERS))
+        values = self.counter_values()
         exponent = values["exponent"]
         return Counters(cycles=values["cycles"], saturations={key: values[key] for key in SITES},
                         mantissa=values["mantissa"], fault=bool(values["fault"]),
                         memory=MemoryState(values.get("memory", 0) & 3),
+                        boot=BootState(values.get("boot", 0)),
                         exponent=exponent - 256 if exponent > 127 else exponent)

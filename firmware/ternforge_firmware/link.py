@@ -5,12 +5,12 @@ from typing import Any
 
 from ternforge.config import CoreConfig
 from ternforge.host.protocol import (
-    EXTERNAL_COUNTERS,
     EXTERNAL_VERSION,
     INFO,
     REFUSED,
     REPLY,
     VERSION,
+    BootState,
     Command,
     Deframer,
     ExternalCommand,
@@ -18,6 +18,7 @@ from ternforge.host.protocol import (
     MemoryState,
     Reason,
     capacity,
+    counter_fields,
     unpack,
 )
 
@@ -33,6 +34,13 @@ MEMORY_STATES = {
                               "memory if it fails again",
     MemoryState.BUS_ERROR.value: "answered with an error: reset the board, and check the address "
                                  "range of its image memory",
+}
+
+#: Why a board that boots from flash has no image, and what to do.
+BOOT_STATES = {
+    BootState.BLANK.value: "its flash holds none",
+    BootState.FOREIGN.value: "that in its flash is for another core or version",
+    BootState.DAMAGED.value: "that in its flash is damaged or cut short",
 }
 
 
@@ -144,6 +152,14 @@ class Link:
             raise HostError(f"{self.transport.name} sent an answer of a wrong length: load a "
                             "bitstream built by this version of ternforge") from None
 
+    def counter_values(self) -> dict[str, int]:
+        """Fields of a COUNTERS reply. Only its length tells whether a board boots from flash."""
+        answer = self.request(Command.COUNTERS)
+        fields = counter_fields(external=self.external, boots=False)
+        if len(answer) > sum(fields.values()):
+            fields = counter_fields(external=self.external, boots=True)
+        return self.unpack(fields, answer)
+
     def silent(self) -> HostError:
         """The board does not answer."""
         return HostError(f"{self.transport.name} does not answer: check that the bitstream is "
@@ -161,15 +177,17 @@ class Link:
 
     def fault(self) -> HostError:
         """A step was refused, or another request for the sake of the memory."""
-        state = 0
-        if self.external:
-            with suppress(HostError):
-                state = self.unpack(EXTERNAL_COUNTERS, self.request(Command.COUNTERS))["memory"]
-        if state:
+        values: dict[str, int] = {}
+        with suppress(HostError):
+            values = self.counter_values()
+        if state := values.get("memory", 0):
             return HostError(f"the image memory of {self.transport.name} "
                              f"{MEMORY_STATES[state & 3]}")
-        return HostError(f"{self.transport.name} refused a step: it has no image, or a token is "
-                         "outside of the image's vocabulary")
+        why = BOOT_STATES.get(values.get("boot", 0), "")
+        if why:
+            why = f" ({why}: upload one, or write it there with `ternforge program --image`)"
+        return HostError(f"{self.transport.name} refused a step: it has no image{why}, or a token "
+                         "is outside of the image's vocabulary")
 
     def malformed(self, command: Command | ExternalCommand) -> HostError:
         """An answer is not what it should be."""
@@ -185,7 +203,8 @@ class Link:
                 Reason.RANGE.value: "beats beyond the end of its image memory"}
         return HostError(f"{self.transport.name} refused a request for "
                          f"{what.get(reason, f'reason {reason}')}: load a bitstream built by this "
-                         f"version of ternforge (longest payload: {capacity(self.core.lanes)})")
+                         f"version of ternforge (longest payload: "
+                         f"{capacity(self.core.lanes, external=self.external)})")
 
 
 def damaged(reply: Frame) -> bool:

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 from ternforge.config import CoreConfig
 from ternforge.errors import unknown
+from ternforge.host.protocol import BAUD
 from ternforge.mem.litedram import DramConfig
 
-__all__ = ["BOARDS", "DRAMS", "MODELS", "PRESETS", "core_preset", "fitting_boards"]
+__all__ = ["BOARDS", "DRAMS", "LINES", "MODELS", "PRESETS", "core_preset", "dram_preset",
+           "fitting_boards", "line_baud"]
 
 #: Core configurations by name.
 PRESETS = {
@@ -56,17 +58,31 @@ PRESETS["hbm-c8"] = replace(
     memory_beats=(4 << 30) // 256)
 
 #: Chip and clocks of the cores whose image memory is generated with them: those of the ULX3S, of
-#: the OrangeCrab r0.2 with 1 Gbit, and of the Tang Nano 20K.
+#: the OrangeCrab r0.2 with 1 Gbit and the Versa, and of the Tang Nano 20K; and of boards that have
+#: another chip for the same core.
 DRAMS = {
     "sdr-n4": DramConfig(kind="sdr", chip="MT48LC16M16", clock_hz=62_500_000),
     "ddr3-n8": DramConfig(kind="ddr3", chip="MT41K64M16", clock_hz=75_000_000),
     "gw2ar-18": DramConfig(kind="sdr", chip="M12L64322A", clock_hz=48_000_000, ratio=1,
                            data_bits=32, family="generic"),
+    "butterstick-85f": DramConfig(kind="ddr3", chip="MT41K256M16", clock_hz=75_000_000),
+    "ecpix5-85f": DramConfig(kind="ddr3", chip="MT41K256M16", clock_hz=75_000_000),
 }
 
 #: Core preset of each board.
-BOARDS = {"icebreaker": "up5k", "ulx3s-85f": "ecp5-85f", "ulx3s-85f-sdram": "sdr-n4",
-          "orangecrab-85f": "ddr3-n8", "tang-nano-20k": "gw2ar-18"}
+BOARDS = {"icebreaker": "up5k", "icebreaker-flash": "up5k", "ulx3s-85f": "ecp5-85f",
+          "ulx3s-85f-sdram": "sdr-n4", "ulx3s-85f-sdram-flash": "sdr-n4",
+          "orangecrab-85f": "ddr3-n8", "butterstick-85f": "ddr3-n8", "ecpix5-85f": "ddr3-n8",
+          "versa-ecp5-45f": "ddr3-n8", "tang-nano-20k": "gw2ar-18"}
+
+#: Boards that are another in all but where their image comes from.
+VARIANTS = {"icebreaker-flash": "icebreaker", "ulx3s-85f-sdram-flash": "ulx3s-85f-sdram"}
+
+#: Symbols per second of the serial line, where a board's USB chip takes more than usual: the
+#: FT231X of the ULX3S goes up to 3 MBd, the FT2232H of the ECPIX-5 and of the Versa to 12 MBd, say
+#: their data sheets.
+LINES = {"ulx3s-85f-sdram": 3_000_000, "ulx3s-85f-sdram-flash": 3_000_000,
+         "ecpix5-85f": 3_000_000, "versa-ecp5-45f": 3_000_000}
 
 #: Board that each shipped model is sized for.
 MODELS = {"shakespeare-up5k": "icebreaker", "shakespeare-85f": "ulx3s-85f"}
@@ -77,7 +93,8 @@ def fitting_boards(fits: Callable[[CoreConfig], bool]) -> str:
 
     Without such a board, cores that have none are named.
     """
-    fitting = [board for board, preset in BOARDS.items() if fits(PRESETS[preset])]
+    fitting = [board for board, preset in BOARDS.items()
+               if board not in VARIANTS and fits(PRESETS[preset])]
     if fitting:
         return f"it would fit {' or '.join(fitting)}"
     cores = [name for name, core in PRESETS.items() if name not in BOARDS.values() and fits(core)]
@@ -100,4 +117,9 @@ def core_preset(name: str) -> CoreConfig:
 
 def dram_preset(name: str) -> DramConfig | None:
     """The memory chip of a preset, or of a board, by name; None if it is not modelled."""
-    return DRAMS.get(BOARDS.get(name, name))
+    return DRAMS.get(name) or DRAMS.get(BOARDS.get(name, name))
+
+
+def line_baud(name: str) -> int:
+    """Symbols per second of a board's serial line; of a preset's, the usual."""
+    return LINES.get(name, BAUD)

@@ -10,20 +10,23 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from .accelerator import Accelerator
 from .config import CoreConfig
 from .core.core import Core
+from .host.boot import FlashBoot
 from .host.port import HostPort
+from .host.protocol import BAUD
 from .host.uart import Uart, uart_divisor
 from .mem.burst import BurstFetch
 from .mem.check import MemoryCheck
+from .mem.flash import FLASH_PINS, SpiFlash
 from .mem.linear import beat_write, linear_read
 
 __all__ = ["BAUD", "System"]
 
-#: Symbols per second of the serial port, on every board.
-BAUD = 1_000_000
-
 
 class System(wiring.Component):
     """:class:`Accelerator`, :class:`HostPort` and :class:`Uart`.
+
+    With ``flash_offset``, :class:`FlashBoot` and :class:`SpiFlash` fill the image memory after
+    reset; until they have, requests of the host are dropped.
 
     Where the image memory is off the chip (``config.bank_beats == 0``), a :class:`Core` with
     :class:`BurstFetch` takes the accelerator's place, and :class:`MemoryCheck` stands between it
@@ -35,8 +38,15 @@ class System(wiring.Component):
         Size of core and memory.
     clock_hz : int
         Frequency of the clock, from which the baud rate is divided.
+    baud : int
+        Symbols per second of the serial line.
     image : sequence of int
         Beats that a memory on the chip starts with, where the device can initialise it.
+    baud : int
+        Symbols per second of the serial line.
+
+    flash_offset : int, optional
+        Where in an SPI flash the frames stand that fill the memory.
 
     Raises
     ------
@@ -47,7 +57,7 @@ class System(wiring.Component):
     Members
     -------
     rx : :py:`In(1)`
-        Serial line from the host, 8N1 at :data:`BAUD`; synchronised here.
+        Serial line from the host, 8N1; synchronised here.
     tx : :py:`Out(1)`
         Serial line to the host.
     busy : :py:`Out(1)`
@@ -55,12 +65,14 @@ class System(wiring.Component):
     fault : :py:`Out(1)`
         The last token failed: no image, or not in its vocabulary.
 
+    With a flash also its pins, :data:`~ternforge.mem.flash.FLASH_PINS` with ``flash_`` in front.
+
     With an image memory off the chip also
 
     memory : :py:`Out(linear_read(config))`
         Reads.
     write : :py:`Out(stream.Signature(beat_write(config.beat_bits)))`
-        Writes, at most one per frame of the serial line, none while beats are read. A read that
+        Writes, those of a frame one after the other, none while beats are read. A read that
         is requested after a write was taken must see it.
     memory_state : :py:`In(2)`
         A :class:`~ternforge.host.protocol.MemoryState`.
@@ -74,12 +86,13 @@ class System(wiring.Component):
     write: stream.Interface
     memory_state: Signal
 
-    def __init__(self, config: CoreConfig, clock_hz: int, image: Sequence[int] = ()):
+    def __init__(self, config: CoreConfig, clock_hz: int, image: Sequence[int] = (), *,
+                 baud: int = BAUD, flash_offset: int | None = None):
         if config.cores > 1 or config.streams > 1:
             raise ValueError("System config must have one core and one stream, as the host port "
                              f"has, not {config.cores} and {config.streams}")
         self.config, self.clock_hz = config, clock_hz
-        self.uart = Uart(uart_divisor(clock_hz, BAUD))
+        self.uart = Uart(uart_divisor(clock_hz, baud))
         members: dict[str, Any] = {"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1),
                                    "fault": Out(1)}
         self.accelerator: Accelerator | Core
@@ -92,15 +105,24 @@ class System(wiring.Component):
             self.accelerator = Core(config, BurstFetch(config))
             members |= {"memory": Out(linear_read(config)), "memory_state": In(2),
                         "write": Out(stream.Signature(beat_write(config.beat_bits)))}
+        self.flash: SpiFlash | None = None
+        if flash_offset is not None:
+            # flashes want up to 30 us after they were woken
+            pause = 1 << round(clock_hz * 30e-6).bit_length()
+            self.flash = SpiFlash(flash_offset, max(64, pause))
+            members |= {f"flash_{name}": member for name, member in FLASH_PINS.items()}
         super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.accelerator = accelerator = self.accelerator
-        m.submodules.port = port = HostPort(self.config)
+        m.submodules.port = port = HostPort(self.config, boots=self.flash is not None)
         m.submodules.uart = uart = self.uart
-        connect(m, uart.o, port.i)
-        connect(m, port.o, uart.i)
+        if self.flash is None:
+            connect(m, uart.o, port.i)
+            connect(m, port.o, uart.i)
+        else:
+            self._boot(m, uart, port, self.flash)
         connect(m, port.tokens, accelerator.tokens)
         connect(m, accelerator.result, port.result)
         connect(m, accelerator.status, port.status)
@@ -124,3 +146,22 @@ class System(wiring.Component):
         m.d.comb += [self.busy.eq(accelerator.status.busy),
                      self.fault.eq(accelerator.status.fault)]
         return m
+
+    def _boot(self, m: Module, uart: Uart, port: HostPort, flash: SpiFlash) -> None:
+        """The flash, and what plays the host to the port before the serial line does."""
+        m.submodules.flash = flash
+        m.submodules.boot = boot = FlashBoot(self.config)
+        connect(m, flash.o, boot.flash)
+        connect(m, uart.o, boot.line_i)
+        connect(m, boot.line_o, uart.i)
+        connect(m, boot.port_i, port.i)
+        connect(m, port.o, boot.port_o)
+        m.d.comb += [
+            boot.sum_fits.eq(flash.sum_fits), flash.stop.eq(boot.stop),
+            port.boot_state.eq(boot.boot_state),
+        ]
+        for name, member in FLASH_PINS.items():
+            pin, inside = getattr(self, f"flash_{name}"), getattr(flash, name)
+            m.d.comb += pin.eq(inside) if member.flow == Out else inside.eq(pin)
+        if not self.config.bank_beats:
+            m.d.comb += boot.memory_state.eq(self.memory_state)

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ternforge.cli import command
 from ternforge.errors import UserError
+from ternforge.host.protocol import BootState
 from ternforge.output import print_json
-from ternforge.presets import core_preset, dram_preset
+from ternforge.presets import core_preset, dram_preset, line_baud
 from ternforge_firmware.host import Board
 from ternforge_firmware.image import Image
 from ternforge_firmware.text import image_tokenizer
@@ -119,7 +120,7 @@ class _Session:
         """What the core counts."""
         found = self.board.counters()
         return {"cycles": found.cycles, "saturations": found.saturations, "fault": found.fault,
-                "memory": found.memory.name.lower()}
+                "memory": found.memory.name.lower(), "boot": found.boot.name.lower()}
 
     def simulation(self) -> dict[str, Any] | None:
         """What the simulation took, if the board is one."""
@@ -202,6 +203,9 @@ def chat(
     image: ImageFile = None,
     port: Annotated[str | None, typer.Option(
         help="Serial port of the board, such as /dev/ttyUSB1.")] = None,
+    baud: Annotated[int | None, typer.Option(
+        help="Symbols per second of the line; the board's own unless given, as in `ternforge "
+             "build`.")] = None,
     simulate: Annotated[bool, typer.Option(
         "--simulate", help="Without a board: its Verilog runs behind a pseudo-terminal.")] = False,
     serve: Annotated[bool, typer.Option(
@@ -215,7 +219,7 @@ def chat(
     temperature: Temperature = 0.0, seed: Seed = 0,
     upload: Annotated[bool | None, typer.Option(
         "--upload/--no-upload", help="Whether to write the image into the board's memory; where "
-                                     "the bitstream holds one, and in a simulated "
+                                     "the bitstream or a flash holds one, and in a simulated "
                                      "memory chip, only if told.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -252,12 +256,15 @@ def chat(
         assert packed is not None
         tokenizer = image_tokenizer(packed)
         driver = stack.enter_context(Board.open(
-            name, timeout=SIMULATED_TIMEOUT if simulate else 1.0))
+            name, baud=line_baud(board) if baud is None else baud,
+            timeout=SIMULATED_TIMEOUT if simulate else 1.0))
         packed.check_core(driver.core)
         driver.await_memory(SIMULATED_TIMEOUT if simulate else 5.0)
         talk = Conversation(driver, packed, temperature=temperature, seed=seed)
         written = 0
-        filled = starts_filled(core) or (simulate and dram is not None)
+        # A memory off the chip can be compared, so that what stands there is not written again.
+        booted = not driver.external and driver.counters().boot is BootState.DONE
+        filled = starts_filled(core) or booted or (simulate and dram is not None)
         if upload or (upload is None and not (filled and _has_image(driver))):
             written = _upload(driver, packed, console)
         session = _Session(driver, talk, tokenizer, simulated, Console())

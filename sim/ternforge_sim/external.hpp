@@ -17,6 +17,11 @@ struct SystemMemory {
 
     ~SystemMemory() { std::free(store); }
 
+    void start(uint32_t bytes, uint64_t beats) { set(BYTES, bytes), set(BEATS, beats); }
+
+    // The core forgets what it asked for.
+    void reset() { reads.requests.clear(), reads.offered = false, waited = 0; }
+
     void set(uint32_t number, uint64_t value) {
         switch (number) {
             case BYTES: reads.bytes = uint32_t(value); break;

@@ -1,5 +1,6 @@
 // Drives a host port and its core by bytes, for ctypes: every byte of a call goes in as the port
-// takes it, and the port's bytes are taken with pauses.
+// takes it, and the port's bytes are taken with pauses. With the text of external.hpp in front, its
+// image memory is off the chip.
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -7,11 +8,21 @@
 #include "Vfuzz.h"
 #include "verilated.h"
 
+#ifndef SYSTEM_MEMORY
+struct SystemMemory {
+    void start(uint32_t, uint64_t) {}
+    void reset() {}
+    void before_edge(const Vfuzz&, uint64_t) {}
+    void after_edge(Vfuzz&, uint64_t) {}
+};
+#endif
+
 namespace {
 
 struct Fuzz {
     VerilatedContext context;
     std::unique_ptr<Vfuzz> top;
+    SystemMemory memory;
     std::vector<uint8_t> replies;
     uint64_t cycle = 0, seed = 1;
     uint32_t pauses = 0;  // of 256 cycles in which a byte could be taken, so many pass
@@ -24,9 +35,11 @@ struct Fuzz {
         top->eval();
         const bool taken = top->i_valid && top->i_ready;
         if (top->o_valid && top->o_ready) replies.push_back(top->o_payload);
+        memory.before_edge(*top, cycle);
         top->clk = 1;
         top->eval();
         ++cycle;
+        memory.after_edge(*top, cycle);
         return taken;
     }
 };
@@ -39,13 +52,16 @@ void fuzz_reset(Fuzz* f) {
     f->top->i_valid = 0;
     f->top->rst = 1;
     f->tick();
+    f->memory.reset();
+    f->memory.after_edge(*f->top, f->cycle);
     f->top->rst = 0;
     f->replies.clear();
 }
 
-Fuzz* fuzz_new(uint32_t pauses) {
+Fuzz* fuzz_new(uint32_t pauses, uint32_t lanes, uint32_t beats) {
     auto* f = new Fuzz;
     f->pauses = pauses;
+    f->memory.start(lanes, beats);
     f->top = std::make_unique<Vfuzz>(&f->context, "fuzz");
     f->top->clk = 0;
     f->top->eval();

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -18,19 +19,27 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ternforge.accelerator import Accelerator
 from ternforge.cache import cached, content_key
+from ternforge.config import CoreConfig
+from ternforge.core.core import Core
 from ternforge.host.crc import crc16
 from ternforge.host.port import HostPort
 from ternforge.host.protocol import (
     REPLY,
     Command,
     Deframer,
+    ExternalCommand,
     Frame,
     capacity,
+    write_beats,
 )
+from ternforge.mem.burst import BurstFetch
+from ternforge.mem.check import MemoryCheck
+from ternforge.mem.linear import beat_write, linear_read
 from ternforge.verilog import generate
 
-from .receiver import CORE, Receiver, core_image
+from .receiver import CORE, OUTSIDE, Receiver, core_image
 from .runner import generator_key
+from .system import MEMORIES
 from .verilator import build_library
 
 __all__ = ["Report", "fuzz"]
@@ -48,49 +57,73 @@ KINDS = {"intact": 24, "flips": 14, "burst": 14, "cut": 12, "dropped": 8, "lengt
 
 
 class _Top(wiring.Component):
-    """Host port and core, with the port's bytes outside."""
+    """Host port and core, with the port's bytes outside, and a memory off the chip."""
 
     i: stream.Interface
     o: stream.Interface
     busy: Signal
+    memory: Any
+    write: stream.Interface
+    memory_state: Signal
 
-    def __init__(self):
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
-                          "busy": Out(1)})
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__({
+            "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "busy": Out(1),
+            **({} if config.bank_beats else {
+                "memory": Out(linear_read(config)), "memory_state": In(2),
+                "write": Out(stream.Signature(beat_write(config.beat_bits)))})})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.core = core = Accelerator(CORE, core_image())
-        m.submodules.port = port = HostPort(CORE, TIMEOUT)
+        core: Any = (Accelerator(CORE, core_image()) if self.config.bank_beats
+                     else Core(self.config, BurstFetch(self.config)))
+        m.submodules.core = core
+        m.submodules.port = port = HostPort(self.config, TIMEOUT)
+        if not self.config.bank_beats:
+            m.submodules.check = check = MemoryCheck(self.config)
+            connect(m, core.memory, check.core)
+            connect(m, check.memory, flipped(self.memory))
+            connect(m, port.check, check.i)
+            connect(m, check.o, port.sum)
+            connect(m, port.write, flipped(self.write))
+            m.d.comb += [check.busy.eq(core.status.busy), port.memory_state.eq(self.memory_state),
+                         self.busy.eq(core.status.busy | port.check.valid | port.write.valid)]
+        else:
+            m.d.comb += [core.write.eq(port.write), self.busy.eq(core.status.busy)]
         connect(m, flipped(self.i), port.i)
         connect(m, port.o, flipped(self.o))
         connect(m, port.tokens, core.tokens)
         connect(m, core.result, port.result)
         connect(m, core.status, port.status)
-        m.d.comb += [core.peek_address.eq(port.peek_address), port.peek_data.eq(core.peek_data),
-                     core.write.eq(port.write), self.busy.eq(core.status.busy)]
+        m.d.comb += [core.peek_address.eq(port.peek_address), port.peek_data.eq(core.peek_data)]
         return m
 
 
 class _Hardware:
     """The Verilated port."""
 
-    def __init__(self, pauses: int, progress: Callable[[str], object] | None = None):
-        folder = cached("verilog", content_key("fuzz", repr(CORE), TIMEOUT, generator_key(),
-                                               core_image()),
-                        lambda target: generate(_Top(), "fuzz").write(target))
-        library = ctypes.CDLL(str(build_library([folder / "fuzz.v"], "fuzz", HARNESS,
-                                                progress=progress)))
+    def __init__(self, config: CoreConfig, pauses: int,
+                 progress: Callable[[str], object] | None = None):
+        folder = cached("verilog", content_key("fuzz", repr(config), TIMEOUT, generator_key(),
+                                               Path(__file__), core_image()),
+                        lambda target: generate(_Top(config), "fuzz").write(target))
+        parts = [HARNESS] if config.bank_beats else [*MEMORIES, HARNESS]
+        library = ctypes.CDLL(str(build_library(
+            [folder / "fuzz.v"], "fuzz", "".join(part.read_text() for part in parts),
+            progress=progress)))
         pointer, u32, u64 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
         for name, result, *arguments in (
-                ("new", pointer, u32), ("delete", None, pointer), ("reset", None, pointer),
+                ("new", pointer, u32, u32, u32), ("delete", None, pointer),
+                ("reset", None, pointer),
                 ("cycle", u64, pointer),
                 ("exchange", ctypes.c_int64, pointer, ctypes.c_char_p, u32, u32, u64,
                  ctypes.c_char_p, u32)):
             function = getattr(library, f"fuzz_{name}")
             function.restype, function.argtypes = result, arguments
         with chdir(folder):  # where the files of its memory are
-            self._library, self._fuzz = library, library.fuzz_new(pauses)
+            self._library, self._fuzz = library, library.fuzz_new(
+                pauses, config.lanes, config.memory_beats)
         self._out = ctypes.create_string_buffer(1 << 16)
 
     def exchange(self, content: bytes, limit: int = LIMIT, quiet: int = QUIET) -> bytes | None:
@@ -136,8 +169,8 @@ class Report:
 class _Case:
     """Random requests, and what is done to them."""
 
-    def __init__(self, rng: random.Random, beats: dict[int, bytes]):
-        self.rng, self.beats = rng, beats
+    def __init__(self, rng: random.Random, beats: dict[int, bytes], config: CoreConfig):
+        self.rng, self.beats, self.external = rng, beats, not config.bank_beats
         self.places = list(beats)
         self.kinds, self.weights = list(KINDS), list(KINDS.values())
 
@@ -151,7 +184,15 @@ class _Case:
             command = Command.STEP
         elif choice < 0.55:
             address = rng.choice(self.places)
-            command, payload = Command.WRITE, address.to_bytes(3, "little") + self.beats[address]
+            most = write_beats(CORE.lanes, external=self.external)
+            end = min(address + rng.randint(1, most), len(self.beats))
+            if self.external and rng.random() < 0.2:
+                command = ExternalCommand.CHECK
+                payload = address.to_bytes(3, "little") + (end - address).to_bytes(3, "little")
+            else:
+                command = Command.WRITE
+                payload = address.to_bytes(3, "little") + b"".join(
+                    self.beats[place] for place in range(address, end))
         elif choice < 0.6:
             command, payload = Command.PEEK, rng.randrange(64).to_bytes(2, "little")
         else:
@@ -174,7 +215,7 @@ class _Case:
         return whole.to_bytes(len(frame), "big")
 
 
-def fuzz(frames: int, seed: int = 0, *, pauses: int = 40,
+def fuzz(frames: int, seed: int = 0, *, pauses: int = 40, outside: bool = False,
          progress: Callable[[int], object] | None = None) -> Report:
     """Send ``frames`` requests, most of them spoilt; after each case the port must answer.
 
@@ -186,14 +227,20 @@ def fuzz(frames: int, seed: int = 0, *, pauses: int = 40,
         Of everything random.
     pauses : int
         Of 256 cycles in which the host could take a byte, so many pass.
+    outside : bool
+        Whether the image memory is off the chip, which has a protocol of its own.
     progress : callable, optional
         Called now and then with the frames so far.
     """
-    rng, report = random.Random(seed), Report()
+    rng, report, config = random.Random(seed), Report(), OUTSIDE if outside else CORE
     beats = {address: beat.to_bytes(CORE.lanes, "little")
              for address, beat in enumerate(core_image())}
-    hardware, receiver, case = _Hardware(pauses), Receiver(beats), _Case(rng, beats)
+    hardware, receiver = _Hardware(config, pauses), Receiver(beats, config)
+    case = _Case(rng, beats, config)
     try:
+        for address, beat in beats.items() if outside else ():
+            write = Frame(Command.WRITE.value, 0, address.to_bytes(3, "little") + beat)
+            _expect(hardware, receiver, report, write.to_bytes(), "upload")
         while report.frames < frames:
             if progress is not None and report.frames % 10_000 == 0:
                 progress(report.frames)

@@ -1,12 +1,15 @@
 """What a host port does with any bytes: a model, for the fuzzing of the host link."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+from zlib import crc32
 
 from ternforge.config import CoreConfig
 from ternforge.host.crc import crc16
 from ternforge.host.protocol import (
     COUNTERS,
+    EXTERNAL_COUNTERS,
     INFO,
     PEEK_BLOCK,
     REFUSED,
@@ -14,6 +17,7 @@ from ternforge.host.protocol import (
     SYNC,
     TOKENS_PER_FRAME,
     Command,
+    ExternalCommand,
     Frame,
     Reason,
     capacity,
@@ -26,10 +30,11 @@ from ternforge_model.integer import IntegerModel
 from ternforge_model.program import Program
 from ternforge_model.toy import random_program
 
-__all__ = ["CORE", "Receiver", "core_image"]
+__all__ = ["CORE", "OUTSIDE", "Receiver", "core_image"]
 
 CORE = CoreConfig(lanes=4, elements=2, vector_depth=64, state_depth=16, max_rows=32,
                   max_fan_in=32, memory_beats=512)
+OUTSIDE = replace(CORE, bank_beats=0)  #: the same with its image memory off the chip
 
 
 def _program() -> Program:
@@ -44,6 +49,13 @@ def core_image() -> list[int]:
 class Receiver:
     """What a host port does with any bytes: the frames that it answers, and how.
 
+    Parameters
+    ----------
+    beats : dict of int to bytes
+        The image, which stands in the memory.
+    core : CoreConfig
+        :data:`CORE` or :data:`OUTSIDE`.
+
     Attributes
     ----------
     fed : tuple of int
@@ -52,7 +64,9 @@ class Receiver:
         Requests that were carried out.
     """
 
-    def __init__(self, beats: dict[int, bytes]):
+    def __init__(self, beats: dict[int, bytes], core: CoreConfig = CORE):
+        self.core, self._external = core, not core.bank_beats
+        self._counters = EXTERNAL_COUNTERS if self._external else COUNTERS
         self.fed: tuple[int, ...] = ()
         self.last = 0  # the token that GENERATE feeds
         self.accepted = 0
@@ -79,7 +93,7 @@ class Receiver:
             rest = rest[start:] if start >= 0 else b""
             if len(rest) < 2:
                 break
-            if rest[1] > capacity(CORE.lanes):
+            if rest[1] > capacity(CORE.lanes, external=self._external):
                 rest = rest[2:]
                 yield self._refuse(Reason.LENGTH), True
                 continue
@@ -103,19 +117,24 @@ class Receiver:
         if crc16(frame[1:]):
             yield self._refuse(Reason.CRC), True
             return
-        if code > 7:
+        if code > (ExternalCommand.CHECK.value if self._external else 7):
             yield self._refuse(Reason.COMMAND), True
             return
-        command = Command(code)
-        if len(payload) not in request_lengths(command, CORE.lanes):
+        command = Command(code) if code <= 7 else ExternalCommand(code)
+        if len(payload) not in request_lengths(command, CORE.lanes, external=self._external):
             yield self._refuse(Reason.LENGTH), True
             return
         self.accepted += 1
+        if isinstance(command, ExternalCommand):
+            start, count = (int.from_bytes(payload[k:k + 3], "little") for k in (0, 3))
+            yield self._reply(code, crc32(self._stored(start, count)).to_bytes(4, "little")), True
+            return
         if command is Command.INFO:
-            yield self._reply(code, pack(INFO, info_values(CORE))), True
+            yield self._reply(code, pack(INFO, info_values(self.core))), True
         elif command is Command.WRITE:
             address = int.from_bytes(payload[:3], "little")
-            assert self._beats.get(address) == payload[3:], "no request writes anything else"
+            content = self._stored(address, len(payload[3:]) // CORE.lanes)
+            assert content == payload[3:], "no request writes anything else"
             yield self._reply(code), True
         elif command is Command.RESET:
             self.starts = True
@@ -141,9 +160,12 @@ class Receiver:
         elif command is Command.PEEK:
             yield self._reply(code, bytes(4 * PEEK_BLOCK)), False
         elif command is Command.COUNTERS:
-            yield self._reply(code, bytes(sum(COUNTERS.values()))), False
+            yield self._reply(code, bytes(sum(self._counters.values()))), False
         else:
             yield self._reply(code), True
+
+    def _stored(self, start: int, count: int) -> bytes:
+        return b"".join(self._beats[place] for place in range(start, start + count))
 
     def _step(self, token: int) -> int | None:
         """Prediction after a token; None outside of the vocabulary, which changes no state."""

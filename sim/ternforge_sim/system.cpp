@@ -16,12 +16,21 @@ struct SystemMemory {
 };
 #endif
 
+#ifndef SYSTEM_FLASH  // flash.hpp in front of this text defines it
+struct FlashModel {
+    const uint8_t* contents = nullptr;
+    uint64_t size = 0, offset = 0;
+    void after_edge(Vsystem&, uint64_t) {}
+};
+#endif
+
 namespace {
 
 struct Simulation {
     VerilatedContext context;
     std::unique_ptr<Vsystem> top;
     SystemMemory memory;
+    FlashModel flash;
     uint64_t cycle = 0;
     uint32_t divisor = 4;  // clock cycles of one bit
 
@@ -51,6 +60,7 @@ struct Simulation {
         top->eval();
         ++cycle;
         memory.after_edge(*top, cycle);
+        flash.after_edge(*top, cycle);
         top->clk = 0;
         top->eval();
         listen(top->tx);
@@ -91,6 +101,11 @@ Simulation* system_new(uint32_t divisor) {
 
 // Option `number` of the memory.
 void system_set(Simulation* s, uint32_t number, uint64_t value) { s->memory.set(number, value); }
+
+// What stands in the flash from `offset` on; the bytes stay the caller's.
+void system_flash(Simulation* s, const uint8_t* contents, uint64_t size, uint64_t offset) {
+    s->flash.contents = contents, s->flash.size = size, s->flash.offset = offset;
+}
 
 // Reset, and a line that is idle for longer than a byte; after the options that it starts with.
 void system_start(Simulation* s) {

@@ -21,6 +21,7 @@ __all__ = ["FASTEST_LINE_HZ", "OutsideMemory", "SimulatedBoard", "build_system",
 
 HARNESS = Path(__file__).with_name("system.cpp")
 #: In front of the harness, where the image memory is off the chip.
+FLASH = HARNESS.with_name("flash.hpp")  #: in front of the harness, where the board has one
 MEMORIES = [HARNESS.with_name("memory.hpp"), HARNESS.with_name("external.hpp")]
 
 #: Slowest clock that the serial line allows: a simulation waits least for its bytes.
@@ -42,19 +43,23 @@ class OutsideMemory:
 
 
 def system_verilog(config: CoreConfig, clock_hz: int = FASTEST_LINE_HZ,
-                   image: Sequence[int] = (), *,
+                   image: Sequence[int] = (), *, baud: int = BAUD,
+                   flash_offset: int | None = None,
                    progress: Callable[[str], object] | None = None) -> Path:
     """Folder with ``system.v`` and the files that initialise its memory, cached by content."""
     def fill(folder: Path) -> None:
         if progress:
             progress("Amaranth generates the Verilog")
-        generate(System(config, clock_hz, image), "system").write(folder)
+        generate(System(config, clock_hz, image, baud=baud, flash_offset=flash_offset),
+                 "system").write(folder)
 
-    key = content_key("system", repr(config), clock_hz, list(image), generator_key())
+    key = content_key("system", repr(config), clock_hz, baud, list(image), flash_offset,
+                      generator_key())
     return cached("verilog", key, fill)
 
 
 def build_system(config: CoreConfig, clock_hz: int = FASTEST_LINE_HZ, image: Sequence[int] = (), *,
+                 baud: int = BAUD, flash_offset: int | None = None,
                  progress: Callable[[str], object] | None = None) -> Path:
     """Shared library of the Verilated :class:`~ternforge.system.System`, cached by content.
 
@@ -67,11 +72,17 @@ def build_system(config: CoreConfig, clock_hz: int = FASTEST_LINE_HZ, image: Seq
     image : sequence of int
         Beats that a memory on the chip starts with, as from a bitstream; its simulation opens the
         files in the folder of :func:`system_verilog`. Without them the memory is empty.
+    baud : int
+        Symbols per second of that line.
+    flash_offset : int, optional
+        Where in a flash its image stands.
     progress : callable, optional
         Called with a short text as each step starts.
     """
-    verilog = system_verilog(config, clock_hz, image, progress=progress) / "system.v"
-    parts = [HARNESS] if config.bank_beats else [*MEMORIES, HARNESS]
+    verilog = system_verilog(config, clock_hz, image, baud=baud, flash_offset=flash_offset,
+                             progress=progress) / "system.v"
+    parts = [*(() if flash_offset is None else [FLASH]),
+             *(() if config.bank_beats else MEMORIES), HARNESS]
     return build_library([verilog], "system", "".join(part.read_text() for part in parts),
                          progress=progress)
 
@@ -81,6 +92,7 @@ def _library(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     pointer, u32, u64 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
     for name, result, *arguments in (
+            ("flash", None, pointer, ctypes.c_char_p, u64, u64),
             ("new", pointer, u32), ("set", None, pointer, u32, u64), ("start", None, pointer),
             ("delete", None, pointer), ("cycle", u64, pointer),
             ("broken", u64, pointer), ("flags", ctypes.c_int, pointer),
@@ -107,6 +119,10 @@ class SimulatedBoard(Transport):
         Of the system; needed where its image memory is off the chip.
     memory : OutsideMemory
         How that memory behaves.
+    baud : int
+        Symbols per second of the line.
+    flash : (bytes, int), optional
+        What stands in its flash, and from which address on.
     options : sequence of (int, int)
         Numbers and values for a memory of another kind, which ``library`` was built with.
     """
@@ -115,17 +131,21 @@ class SimulatedBoard(Transport):
 
     def __init__(self, library: Path, clock_hz: int = FASTEST_LINE_HZ, *,
                  folder: Path | None = None, config: CoreConfig | None = None,
-                 memory: OutsideMemory | None = None,
+                 memory: OutsideMemory | None = None, baud: int = BAUD,
+                 flash: tuple[bytes, int] | None = None,
                  options: Sequence[tuple[int, int]] = ()):
         self.clock_hz = clock_hz
         self._library = _library(library)
-        self._system = self._library.system_new(uart_divisor(clock_hz, BAUD))
+        self._system = self._library.system_new(uart_divisor(clock_hz, baud))
         if config is not None and not config.bank_beats:
             self._set(0, config.lanes)
             self._set(1, config.memory_beats)
             self.set_memory(memory or OutsideMemory())
         for number, value in options:
             self._set(number, value)
+        self._flash = flash
+        if flash is not None:
+            self._library.system_flash(self._system, flash[0], len(flash[0]), flash[1])
         with chdir(folder) if folder else nullcontext():
             self._library.system_start(self._system)
 

@@ -1,6 +1,7 @@
 """Measurements are kept by content; what fails is a row."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -182,8 +183,9 @@ def test_measurement_must_depend_on_something(root):
 
 def test_several_are_measured_side_by_side_and_speeds_are_not(root):
     # Spawned processes find what they run by its name, so nothing of this file.
+    runs: dict[str, Any] = {"q": partial(dict, value=5), "b": partial(int, base=2)}
     quick, broken = (Measurement(name=name, run=run, depends=("source",))
-                     for name, run in (("q", partial(dict, value=5)), ("b", partial(int, base=2))))
+                     for name, run in runs.items())
     speed = Meter(7, name="s", kept=False)
     told = []
     for fresh in (False, False, True):

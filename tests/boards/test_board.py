@@ -19,7 +19,7 @@ def test_registry_finds_the_files():
 
 def test_unknown_board_offers_the_nearest():
     with pytest.raises(UserError, match=r"^unknown board 'icebraker': "
-                                        r"did you mean 'icebreaker'\?$"):
+                                        r"did you mean 'icebreaker' or 'icebreaker-flash'\?$"):
         board("icebraker")
 
 
@@ -50,6 +50,8 @@ def test_memory_of_the_devices():
     ("ulx3s-85f", "amaranth_boards.ulx3s", "ULX3S_85F_Platform"),
     ("icebreaker", "amaranth_boards.icebreaker", "ICEBreakerPlatform"),
     ("ulx3s-85f-sdram", "amaranth_boards.ulx3s", "ULX3S_85F_Platform"),
+    ("ulx3s-85f-sdram-flash", "amaranth_boards.ulx3s", "ULX3S_85F_Platform"),
+    ("icebreaker-flash", "amaranth_boards.icebreaker", "ICEBreakerPlatform"),
 ])
 def test_pins_agree_with_amaranth_boards(name, module, platform):
     theirs = getattr(pytest.importorskip(module), platform)
@@ -59,7 +61,8 @@ def test_pins_agree_with_amaranth_boards(name, module, platform):
         entry = resources[resource, number]
         if signal is not None:
             [entry] = [io for io in entry.ios if io.name == signal]
-        return entry.ios[0].names[0]
+        pins = entry.ios[0]
+        return (pins.p if hasattr(pins, "p") else pins).names[0]
 
     record = board(name)
     clock = resources[theirs.default_clk, 0]
@@ -73,6 +76,47 @@ def test_pins_agree_with_amaranth_boards(name, module, platform):
     assert theirs.device.lower() in record.part.lower()
 
 
+@pytest.mark.parametrize(("name", "module", "platform", "speaks"), [
+    ("versa-ecp5-45f", "versa_ecp5_5g", "VersaECP55GPlatform", True),
+    ("ecpix5-85f", "ecpix5", "ECPIX585Platform", True),
+    ("butterstick-85f", "butterstick", "ButterStickPlatform", False),
+])
+def test_clock_part_and_serial_line_agree(name, module, platform, speaks):
+    """Boards whose lights or buttons amaranth-boards describes in another way."""
+    theirs = getattr(pytest.importorskip(f"amaranth_boards.{module}"), platform)
+    resources = {(r.name, r.number): r for r in theirs.resources}
+    record, clock = board(name), resources[theirs.default_clk, 0]
+    pins = clock.ios[0]
+    assert record.pin("clk").site == (pins.p if hasattr(pins, "p") else pins).names[0]
+    assert record.oscillator_mhz * 1e6 == clock.clock.frequency
+    assert record.part.startswith(f"{theirs.device}-{theirs.speed}{theirs.package}")
+    if speaks:
+        ours = {io.name: io.ios[0].names[0] for io in resources["uart", 0].ios}
+        assert (record.pin("uart_rx").site, record.pin("uart_tx").site) == (ours["rx"], ours["tx"])
+    else:
+        assert ("uart", 0) not in resources
+
+
+@pytest.mark.parametrize(("name", "module", "platform"), [
+    ("icebreaker-flash", "icebreaker", "ICEBreakerPlatform"),
+    ("ulx3s-85f-sdram-flash", "ulx3s", "ULX3S_85F_Platform"),
+])
+def test_pins_of_the_flash_agree(name, module, platform):
+    theirs = getattr(pytest.importorskip(f"amaranth_boards.{module}"), platform)
+    [entry] = [r for r in theirs.resources if r.name in ("spi_flash", "spi_flash_1x")][:1]
+    sites = {io.name: io.ios[0].names[0] for io in entry.ios}
+    record = board(name)
+    assert record.flash_offset is not None
+    assert record.flash_bytes > record.flash_offset > 0
+    for ours, other in {"cs_n": "cs", "copi": "copi", "cipo": "cipo", "hold_n": "hold",
+                        "wp_n": "wp"}.items():
+        assert record.pin(f"flash_{ours}").site == sites[other], ours
+    ports = {pin.port for pin in record.pins}
+    assert ("flash_sck" in ports) == ("clk" in sites)  # of an ECP5 it is no pin
+    if "clk" in sites:
+        assert record.pin("flash_sck").site == sites["clk"]
+
+
 #: Names of a memory's signals, here and in amaranth-boards.
 SDRAM = {"cke": "clk_en", "cs_n": "cs", "ras_n": "ras", "cas_n": "cas", "we_n": "we", "dm": "dqm",
          "ba": "ba", "a": "a", "dq": "dq"}
@@ -80,9 +124,19 @@ DDR3 = {"clk_p": "clk", "cke": "clk_en", "odt": "odt", "reset_n": "rst", "cs_n":
         "ras_n": "ras", "cas_n": "cas", "we_n": "we", "dq": "dq"}
 
 
+#: The same in boards that describe it with DDR3Resource.
+RESOURCE = {**DDR3, "dm": "dm", "ba": "ba", "dqs_p": "dqs"}
+#: Without what the ECPIX-5 ties itself.
+TIED = {name: other for name, other in RESOURCE.items() if name not in ("cs_n", "reset_n")}
+
+
 @pytest.mark.parametrize(("name", "prefix", "module", "platform", "resource", "signals"), [
     ("ulx3s-85f-sdram", "sdram", "ulx3s", "ULX3S_85F_Platform", "sdram", SDRAM),
     ("orangecrab-85f", "ddram", "orangecrab_r0_2", "OrangeCrabR0_2_85FPlatform", "ddr3", DDR3),
+    ("versa-ecp5-45f", "ddram", "versa_ecp5_5g", "VersaECP55GPlatform", "ddr3",
+     {**RESOURCE, "a": "a"}),
+    ("ecpix5-85f", "ddram", "ecpix5", "ECPIX585Platform", "ddr3", {**TIED, "a": "a"}),
+    ("butterstick-85f", "ddram", "butterstick", "ButterStickPlatform", "ddr3", RESOURCE),
 ])
 def test_pins_of_the_memory_agree(name, prefix, module, platform, resource, signals):
     theirs = getattr(pytest.importorskip(f"amaranth_boards.{module}"), platform)
@@ -92,7 +146,9 @@ def test_pins_of_the_memory_agree(name, prefix, module, platform, resource, sign
         pins = subsignals[other]
         sites = [pin.site for pin in board(name).pins
                  if pin.port.partition("[")[0] == f"{prefix}_{ours}"]
-        assert sites == (pins.p.names if hasattr(pins, "p") else pins.names), ours
+        expected = pins.p.names if hasattr(pins, "p") else pins.names
+        # of two ranks, ours is the first
+        assert sites == (expected[:1] if len(sites) == 1 else expected), ours
 
 
 def test_constraints_of_the_ecp5():

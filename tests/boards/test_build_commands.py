@@ -157,7 +157,7 @@ def test_a_range_must_hold_its_value(tmp_path, capsys, report):
 def test_report_of_an_unknown_board_is_one_sentence(tmp_path, capsys, report):
     report["design"]["board"] = "icebraker"
     assert refused(tmp_path, capsys, json.dumps(report).encode()) == (
-        "error: unknown board 'icebraker': did you mean 'icebreaker'?")
+        "error: unknown board 'icebraker': did you mean 'icebreaker' or 'icebreaker-flash'?")
 
 
 def test_report_of_a_missed_build_has_no_bitstream(tmp_path, capsys, report):
@@ -171,7 +171,8 @@ def test_report_of_a_missed_build_has_no_bitstream(tmp_path, capsys, report):
     (["--clock", "0"], "the clock must be a positive frequency in MHz, not 0"),
     (["--clock", "-5"], "the clock must be a positive frequency in MHz, not -5"),
     (["--clock", "nan"], "the clock must be a positive frequency in MHz, not nan"),
-    (["--board", "icebraker"], "unknown board 'icebraker': did you mean 'icebreaker'?"),
+    (["--board", "icebraker"],
+     "unknown board 'icebraker': did you mean 'icebreaker' or 'icebreaker-flash'?"),
     (["--board", "up5k"], "unknown board 'up5k': choose from " + ", ".join(boards())),
     (["--model", "shakespear-up5k"], ("unknown model 'shakespear-up5k' (neither shipped nor a "
                                       "folder): did you mean 'shakespeare-up5k' or "
@@ -179,7 +180,7 @@ def test_report_of_a_missed_build_has_no_bitstream(tmp_path, capsys, report):
     (["--model", "shakespeare-85f"],
      ("model 'shakespeare-85f' does not fit the core: its recurrent states need state_depth=800, "
       "288 more than its 512 (icebreaker); it would fit ulx3s-85f or ulx3s-85f-sdram or "
-      "orangecrab-85f or tang-nano-20k")),
+      "orangecrab-85f or butterstick-85f or ecpix5-85f or versa-ecp5-45f or tang-nano-20k")),
     (["--model", "x", "--image", "y"], "give either --model or --image"),
 ])
 def test_bad_options_of_build_are_one_sentence(tmp_path, capsys, monkeypatch, options, message):

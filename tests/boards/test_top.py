@@ -3,10 +3,12 @@
 import re
 
 import pytest
+from amaranth.lib.wiring import In
 
 from ternforge.lanes import resolve_lane
+from ternforge.mem.flash import FLASH_PINS
 from ternforge.presets import core_preset
-from ternforge.verilog import generate
+from ternforge.verilog import Port, generate
 from ternforge_boards.board import board, boards
 from ternforge_boards.dram import DramSystem, controller
 from ternforge_boards.handoff import TOP
@@ -19,7 +21,7 @@ WITH_MEMORY = [b for b in boards().values() if b.memory]
 def made(record):
     clock_hz = round(pll_settings(record, record.core_mhz).output_mhz * 1e6)
     system = DramSystem(resolve_lane(core_preset(record.name), record.family), clock_hz,
-                        controller(record, clock_hz))
+                        controller(record, clock_hz), flash_offset=record.flash_offset)
     return generate(system, TOP, family=record.family, extra_ports=system.extra_ports)
 
 
@@ -39,13 +41,27 @@ def test_every_pin_is_a_port_and_every_port_is_connected(record):
     assert outside(text) == {pin.port for pin in record.pins}
     instance = text[text.index(f"    {TOP} {TOP}_i"):].partition(");")[0]
     connected = dict(re.findall(r"\.(\w+)\((\w+(?:\[\d\])?)\)", instance))
-    assert set(connected) == {port.name for port in design.ports}
+    assert set(connected) == {port.name for port in design.ports} - set(record.memory.absent)
 
 
 @pytest.mark.parametrize("record", [b for b in boards().values() if not b.memory],
                          ids=lambda b: b.name)
 def test_boards_without_a_memory_have_their_pins(record):
-    assert outside(board_top(record, record.core_mhz)) == {pin.port for pin in record.pins}
+    ports = [Port(f"flash_{name}", "input" if member.flow == In else "output", 1, False)
+             for name, member in FLASH_PINS.items() if record.flash_offset is not None]
+    text = board_top(record, record.core_mhz, ports=ports)
+    assert outside(text) == {pin.port for pin in record.pins}
+    assert all(f".{port.name}({port.name})" in text for port in ports)
+    assert all(f"assign {port} = 1'b1;" in text for port in record.high)
+
+
+def test_the_flash_of_an_ecp5_has_its_clock_through_a_cell():
+    record = board("ulx3s-85f-sdram-flash")
+    text = board_top(record, record.core_mhz, ports=made(record).ports)
+    assert "USRMCLK flash_clock_cell (.USRMCLKI(flash_sck), .USRMCLKTS(1'b0));" in text
+    assert ".flash_sck(flash_sck)" in text
+    assert "USRMCLK" not in board_top(board("ulx3s-85f-sdram"), 62.5,
+                                      ports=made(board("ulx3s-85f-sdram")).ports)
 
 
 def test_sdram_at_twice_the_clock_of_the_core():

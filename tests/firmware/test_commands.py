@@ -6,9 +6,10 @@ import typer
 from typer.testing import CliRunner
 
 from ternforge.errors import UserError
-from ternforge.presets import BOARDS, PRESETS
+from ternforge.presets import BOARDS, PRESETS, core_preset
 from ternforge_firmware import commands
 from ternforge_firmware.assemble import disassemble
+from ternforge_firmware.flash import flash_content
 from ternforge_firmware.image import read
 from ternforge_firmware.lower import lower_for
 from ternforge_model.checkpoint import save_tensors
@@ -78,7 +79,8 @@ def test_table_for_people(folder, tmp_path):
     assert f"checked: {path}" in run("--verify", path)
 
 
-ONE = "exactly one of --model, --verify, --disassemble, --assemble, --header must be given, not "
+ONE = ("exactly one of --model, --verify, --disassemble, --assemble, --header, --flash must be "
+       "given, not ")
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -89,10 +91,13 @@ ONE = "exactly one of --model, --verify, --disassemble, --assemble, --header mus
     (["--model", "m", "--board", "icebreaker"], "--model must come with -o, the file to write"),
     (["--verify", "f", "--calibrate", "t"],
      "--calibrate must come with --model: the formats of an image are fixed"),
+    (["--flash", "f", "-o", "g"], "--flash must come with --board, the board that boots"),
+    (["--flash", "f", "--board", "icebreaker-flash"],
+     "--flash must come with -o, the file to write"),
     (["--assemble", "f"], "--assemble must come with -o, the file to write"),
     (["--verify", "f", "--summary"], "--summary must come with --disassemble"),
     (["--verify", "f", "--board", "icebraker"],
-     "unknown board 'icebraker': did you mean 'icebreaker'?"),
+     "unknown board 'icebraker': did you mean 'icebreaker' or 'icebreaker-flash'?"),
     (["--verify", "no.tfi"], "image 'no.tfi' must exist, but there is no such file"),
 ])
 def test_bad_options_are_refused(arguments, message, tmp_path, monkeypatch):
@@ -101,6 +106,21 @@ def test_bad_options_are_refused(arguments, message, tmp_path, monkeypatch):
         run(*arguments)
     assert str(error.value) == message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_flash_has_to_hold(folder, tmp_path):
+    path, made = tmp_path / "a.tfi", tmp_path / "flash.bin"
+    run("--model", folder, "--board", "icebreaker-flash", "-o", path)
+    told = run("--flash", path, "--board", "icebreaker-flash", "-o", made)
+    content = flash_content(read(path), core_preset("icebreaker-flash"))
+    assert made.read_bytes() == content
+    assert told == f"wrote: {made}, {len(content):,} bytes\n"
+    told = run("--flash", path, "--board", "icebreaker-flash", "-o", made, "--json")
+    assert json.loads(told) == {"flash": str(made), "bytes": len(content)}
+    made.unlink()
+    with pytest.raises(UserError, match=r"is packed for a core with lanes=8 and elements=1"):
+        run("--flash", path, "--board", "ulx3s-85f-sdram-flash", "-o", made)
+    assert not made.exists()
 
 
 def test_checks_go_beyond_sums(folder, tmp_path):

@@ -266,7 +266,8 @@ def test_another_core_is_refused(image, core, tmp_path):
     with pytest.raises(ImageError) as error:
         read(path, CoreConfig(lanes=40, elements=4))
     assert str(error.value) == (f"image '{path}' is packed for a core with lanes=8 and elements=2, "
-                                "not lanes=40 and elements=4; it would fit orangecrab-85f")
+                                "not lanes=40 and elements=4; it would fit orangecrab-85f or "
+                                "butterstick-85f or ecpix5-85f or versa-ecp5-45f")
 
 
 @pytest.mark.parametrize("what", ["vector_depth", "state_depth", "max_rows", "max_fan_in",
@@ -278,7 +279,8 @@ def test_a_core_that_is_too_small_is_refused(image, core, what):
     with pytest.raises(ImageError) as error:
         image.check_core(replace(core, **{what: need - 2}), "model.tfi")
     assert str(error.value) == (f"image 'model.tfi' needs {what}={need}, 2 more than the core's "
-                                f"{need - 2}; it would fit orangecrab-85f")
+                                f"{need - 2}; it would fit orangecrab-85f or "
+                                "butterstick-85f or ecpix5-85f or versa-ecp5-45f")
 
 
 def test_a_board_that_would_do_is_named(program):

@@ -136,7 +136,8 @@ def test_a_model_too_large_for_a_core_is_refused_by_how_much(tmp_path, capsys):
     assert code == 2
     assert "need max_fan_in=640," in err
     assert "more than its" in err
-    assert "(up5k); it would fit ulx3s-85f-sdram or orangecrab-85f or tang-nano-20k" in err
+    assert ("(up5k); it would fit ulx3s-85f-sdram or orangecrab-85f or butterstick-85f or "
+            "ecpix5-85f or versa-ecp5-45f or tang-nano-20k") in err
     assert not (tmp_path / "a").exists()
 
 

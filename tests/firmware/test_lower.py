@@ -134,13 +134,15 @@ def test_a_board_that_would_fit_is_named():
     assert str(error.value) == (
         "model 'toy-2' does not fit the core: quantised vector 'layers.0.mlp.down_proj.norm' need "
         "max_fan_in=440, 40 more than its 400 (icebreaker); it would fit ulx3s-85f or "
-        "ulx3s-85f-sdram or orangecrab-85f or tang-nano-20k")
+        "ulx3s-85f-sdram or orangecrab-85f or butterstick-85f or ecpix5-85f or versa-ecp5-45f or "
+        "tang-nano-20k")
     assert lower_for(program, "ulx3s-85f") == lower_for(program, "ecp5-85f") == \
         lower(program, PRESETS["ecp5-85f"])
 
 
 @pytest.mark.parametrize(("m", "hint"), [
-    (640, "it would fit ulx3s-85f-sdram or orangecrab-85f or tang-nano-20k"),
+    (640, ("it would fit ulx3s-85f-sdram or orangecrab-85f or butterstick-85f or ecpix5-85f or "
+          "versa-ecp5-45f or tang-nano-20k")),
     (5000, "it fits no board, but the core ddr-n64"),
     (7000, "it fits no board")])
 def test_a_model_for_no_board_is_refused(m, hint):

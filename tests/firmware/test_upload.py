@@ -1,11 +1,13 @@
 """Uploads that are cut, resumed, checked and refused, on systems with either kind of memory."""
 
 import asyncio
+import random
+from zlib import crc32
 
 import pytest
 
 from ternforge.config import CoreConfig
-from ternforge.host.protocol import MemoryState
+from ternforge.host.protocol import MemoryState, write_beats
 from ternforge_firmware.asynchost import AsyncBoard
 from ternforge_firmware.host import Board
 from ternforge_firmware.lower import lower
@@ -24,6 +26,13 @@ PROMPT = [3, 17, 0, 31]
 BLOCK = 256  #: bytes
 NO_IMAGE = ("the simulated board refused a step: it has no image, or a token is outside of the "
             "image's vocabulary")
+
+
+def block_beats(kind: str) -> int:
+    """Beats in a block: a multiple of those in a request."""
+    lanes = CORES[kind].lanes
+    most = write_beats(lanes, external=kind == "off chip")
+    return BLOCK // lanes - BLOCK // lanes % most
 
 
 def image(kind: str):
@@ -95,7 +104,9 @@ def test_external_memory_runs_the_model(make_board, memory):
         board.step([1])
     assert board.load(packed, lambda done, total: seen.append((done, total)),
                       block_bytes=BLOCK) == beats
-    assert seen == [(n, beats) for n in range(1, beats + 1)]
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert seen[-1] == (beats, beats)
+    assert len(seen) < beats / 30  # several beats in a request
     assert works(board)
     # What stands there already is not written again; any beat that does not is.
     assert board.load(packed, block_bytes=BLOCK) == 0
@@ -110,7 +121,8 @@ def test_external_memory_runs_the_model(make_board, memory):
 @pytest.mark.parametrize("kind", CORES)
 def test_an_upload_cut_anywhere_is_refused_cleanly_or_resumes(make_board, kind):
     line, packed = make_board(kind), image(kind)
-    frame, size = CORES[kind].lanes + 9, BLOCK // CORES[kind].lanes
+    lanes, size = CORES[kind].lanes, block_beats(kind)
+    most = write_beats(lanes, external=kind == "off chip")
     total = len(packed.memory())
     blocks = [min(size, total - start) for start in range(1, total, size)]
     other = lower(random_program(6, d=16, layers=2, m=32, vocab=32), CORES[kind])
@@ -118,8 +130,9 @@ def test_an_upload_cut_anywhere_is_refused_cleanly_or_resumes(make_board, kind):
     for number in range(len(blocks) + 1):
         Board(line).load(other)  # whatever stood there before must not mix with the image
         checks = 12 * len(blocks) if kind == "off chip" else 0
+        frames = 1 + sum(-(-beats // most) for beats in blocks[:number])
         # INFO, sums of all blocks, the void beat, whole blocks: then half a frame
-        sent = 6 + checks + frame * (1 + sum(blocks[:number])) + frame // 2
+        sent = 6 + checks + lanes * (1 + sum(blocks[:number])) + 9 * frames + (lanes + 9) // 2
         cut = Board(Cut(line, sent))
         with pytest.raises(HostError, match="broke off"):
             cut.load(packed, block_bytes=BLOCK)
@@ -135,11 +148,55 @@ def test_an_upload_cut_anywhere_is_refused_cleanly_or_resumes(make_board, kind):
         assert works(board)
 
 
+class Noise(Transport):
+    """A line on which some bytes lose a bit, either way, until it is repaired."""
+
+    name = "the simulated board"
+    rates = (0.001, 0.02)  #: to the board; from it come far fewer
+
+    def __init__(self, inner: Transport, seed: int):
+        self.inner, self.rng, self.hit = inner, random.Random(seed), [0, 0]
+        self.repaired = False
+
+    def _spoil(self, content: bytes, way: int) -> bytes:
+        spoilt = bytearray(content)
+        for k in range(0 if self.repaired else len(spoilt)):
+            if self.rng.random() < self.rates[way]:
+                spoilt[k] ^= 1 << self.rng.randrange(8)
+                self.hit[way] += 1
+        return bytes(spoilt)
+
+    def write(self, content: bytes) -> None:
+        self.inner.write(self._spoil(content, 0))
+
+    def read(self, timeout: float) -> bytes:
+        return self._spoil(self.inner.read(timeout), 1)
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_upload_over_a_noisy_line_is_right(make_board):
+    line, packed, hit = make_board("off chip"), image("off chip"), [0, 0]
+    beats = [bytes(beat) for beat in packed.memory()]
+    board = Board(line, timeout=0.3, retries=20)
+    for seed in range(2):
+        board.load([bytes(4)] * len(beats))
+        board.transport = noise = Noise(line, seed)
+        board.load(packed, block_bytes=BLOCK)
+        noise.repaired = True
+        assert board.check(0, len(beats)) == crc32(b"".join(beats))
+        assert works(board)
+        hit = [hit[k] + noise.hit[k] for k in range(2)]
+    assert min(hit) > 0
+    assert sum(hit) > 6
+
+
 def test_a_memory_that_does_not_keep_a_bit_is_told(make_board):
     packed = image("off chip")
     odd = [n for n, beat in enumerate(packed.memory()) if beat[0] & 1 and n][-1]
     board = Board(make_board("off chip", stuck_at=odd))
-    size = BLOCK // 4
+    size = block_beats("off chip")
     first = 1 + (odd - 1) // size * size
     last = min(first + size, len(packed.memory())) - 1
     with pytest.raises(HostError) as error:

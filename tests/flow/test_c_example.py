@@ -23,7 +23,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "c"
 #: Those of the driver's tests, so that they are built once.
 CORES = {1: CoreConfig(lanes=4, elements=2, vector_depth=256, state_depth=64, max_rows=64,
                        max_fan_in=64, memory_beats=1536),
-         2: CoreConfig(lanes=4, elements=2, vector_depth=256, state_depth=64, max_rows=64,
+         3: CoreConfig(lanes=4, elements=2, vector_depth=256, state_depth=64, max_rows=64,
                        max_fan_in=64, memory_beats=1536, bank_beats=0)}
 PROGRAM = random_program(5, d=16, layers=2, m=32, vocab=32)
 PROMPT = [3, 17, 0, 31, 9, 9, 2]
@@ -84,12 +84,12 @@ def test_what_goes_wrong_is_one_sentence(program, port, image, tmp_path):
             (["/dev/none", 1], "the serial port cannot be opened: No such file or directory"),
             (["/dev/null", 1], "this is no serial port: /dev/null"),
             ([port.name, "x"], "a token must be a number of 0 to 65534, not: x"),
-            ([port.name], "usage: chat [-u IMAGE.tfi] [-n COUNT] PORT TOKEN...")):
+            ([port.name], "usage: chat [-b BAUD] [-u IMAGE.tfi] [-n COUNT] PORT TOKEN...")):
         assert chat(program, *words) == (2, [], f"{said}\n")
 
 
 def test_a_memory_that_fails(program):
-    core = CORES[2]
+    core = CORES[3]
     board = SimulatedBoard(build_system(core), config=core, memory=OutsideMemory(state=2))
     with SerialPort(board) as port:
         assert chat(program, port.name, 1) == (

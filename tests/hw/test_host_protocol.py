@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ternforge.config import CoreConfig
+from ternforge.host.boot import BOOT_END, boot_header
 from ternforge.host.crc import crc16
 from ternforge.host.port import HostPort
 from ternforge.host.protocol import (
@@ -22,6 +23,7 @@ from ternforge.host.protocol import (
     SYNC,
     TOKENS_PER_FRAME,
     VERSION,
+    BootState,
     Command,
     Deframer,
     ExternalCommand,
@@ -29,6 +31,7 @@ from ternforge.host.protocol import (
     MemoryState,
     Reason,
     capacity,
+    counter_fields,
     request_lengths,
 )
 from ternforge.system import BAUD
@@ -82,7 +85,7 @@ def test_doc_lists_the_fields():
     assert [tuple(row[:2]) for row in table("COUNTERS reply:")] == spans(COUNTERS)
 
 
-def test_doc_lists_what_version_2_adds():
+def test_doc_lists_what_version_3_adds():
     (row,) = table("## Image memory off the chip")
     command = ExternalCommand.CHECK
     assert (row[0], row[1]) == (str(command.value), command.name)
@@ -94,7 +97,28 @@ def test_doc_lists_what_version_2_adds():
         str(state.value) for state in MemoryState]
     text = " ".join(DOC.split())
     assert f"Version {EXTERNAL_VERSION}." in text
+    for lanes, words in ((4, "63 beats of 4 bytes"), (8, "31 of 8")):
+        assert words in text
+        assert list(request_lengths(Command.WRITE, lanes, external=True)) == [
+            3 + lanes * beats for beats in range(1, int(words.split()[0]) + 1)]
     assert f"each block of {upload.BLOCK_BYTES >> 10} KiB" in text
+
+
+def test_doc_lists_what_stands_in_a_flash():
+    rows = table("What came of it is the last byte of COUNTERS")
+    assert [(row[0], row[1]) for row in rows] == [
+        (str(state.value), state.name) for state in BootState]
+    content = table("## Image from flash")
+    header = boot_header(CoreConfig(lanes=8, elements=2))
+    assert content[0] == ["2", f"`{header[:2].decode()}`"]
+    assert content[1] == ["1", f"version, {header[2]}"]
+    assert [row[1] for row in content[2:4]] == ["`lanes`", "`elements`"]
+    assert list(header[3:]) == [8, 2]
+    assert content[5] == ["1", f"`{BOOT_END:02x}`"]
+    for external in (False, True):
+        for boots in (False, True):
+            fields = list(counter_fields(external=external, boots=boots))
+            assert fields[-1] == ("boot" if boots else "memory" if external else "fault")
 
 
 def test_doc_states_the_constants():

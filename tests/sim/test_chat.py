@@ -135,7 +135,7 @@ def test_interrupt_ends_a_generation_and_no_more(call, toy_model, monkeypatch):
     (["--simulate", "--json"], "--json must come with --prompt"),
     (["--simulate", "--tokens", 0], "--tokens must be positive, not 0"),
     (["--simulate", "--board", "icebraker"],
-     "unknown board 'icebraker': did you mean 'icebreaker'?"),
+     "unknown board 'icebraker': did you mean 'icebreaker' or 'icebreaker-flash'?"),
     (["--simulate", "--board", "toy-external", "--prompt", ""],
      "--prompt must hold at least one character"),
     (["--port", "/dev/none", "--prompt", "a"], "serial port '/dev/none' cannot be opened ("),

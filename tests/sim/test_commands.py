@@ -220,7 +220,8 @@ def test_waveform_on_request(call):
     (["--tokens", "many"], ".*--tokens.*'many'"),
     (["--temperature", "-1"], r"--temperature must be zero or more, not -1\.0"),
     (["--temperature", "nan"], "--temperature must be zero or more, not nan"),
-    (["--board", "icebraker"], r"unknown board 'icebraker': did you mean 'icebreaker'\?"),
+    (["--board", "icebraker"],
+     r"unknown board 'icebraker': did you mean 'icebreaker' or 'icebreaker-flash'\?"),
     (["--model", "shakespeare-85g"], (r"unknown model 'shakespeare-85g' \(neither shipped nor a "
                                      r"folder\): did you mean 'shakespeare-85f'.*")),
     (["--fst", "wave.txt"], (r"--fst must name a file that ends in \.fst or \.vcd, not "

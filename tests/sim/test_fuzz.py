@@ -9,9 +9,9 @@ from bench import fuzz as bench
 from ternforge_sim.fuzz import KINDS, fuzz
 
 
-@pytest.fixture(scope="module")
-def report():
-    return fuzz(20_000, seed=5)
+@pytest.fixture(scope="module", params=[False, True], ids=["on chip", "off chip"])
+def report(request):
+    return fuzz(20_000, seed=5, outside=request.param)
 
 
 def test_nothing_hangs_and_no_spoilt_frame_is_carried_out(report):

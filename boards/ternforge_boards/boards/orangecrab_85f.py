@@ -55,4 +55,5 @@ BOARD = Board(
     url="https://orangecrab-fpga.github.io/orangecrab-hardware/",
     verified="pins follow litex-boards; simulated with LiteDRAM; built to a bitstream; not run on "
              "hardware",
+    loader="orangeCrab",
 )

@@ -46,4 +46,5 @@ BOARD = Board(
              "hardware",
     synth_options=("-family", "gw2a", "-nowidelut"),
     route_options=("--vopt", "family=GW2A-18C"),
+    loader="tangnano20k",
 )

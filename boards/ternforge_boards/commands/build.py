@@ -37,6 +37,8 @@ def build(
     out: Annotated[Path | None, typer.Option(
         "-o", "--output", help="Folder for bitstream, image and report.")] = None,
     clock: Annotated[float | None, typer.Option(help="Core clock in MHz.")] = None,
+    baud: Annotated[int | None, typer.Option(
+        help="Symbols per second of the serial line; the board's own unless given.")] = None,
     seeds: Annotated[int, typer.Option(help="Number of nextpnr seeds; the best is kept.")] = 1,
     seed: Annotated[int, typer.Option(help="First nextpnr seed.")] = 1,
     allow_timing_fail: Annotated[bool, typer.Option(
@@ -55,7 +57,7 @@ def build(
         raise UserError(f"cannot write the folder {str(folder)!r}: a file has that name")
     console = Console(stderr=True, quiet=as_json)
     with console.status("generating Verilog ..."):
-        design = make_design(record, packed, clock)
+        design = make_design(record, packed, clock, baud)
     with console.status("simulating for cycles per token ..."):
         cycles = measure_cycles(design.core, packed, dram=design.dram)
     suffix = PACKERS[record.family].suffix

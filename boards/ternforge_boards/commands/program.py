@@ -1,18 +1,24 @@
 """``ternforge program``."""
 
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from ternforge.cache import cache_dir
 from ternforge.cli import command
 from ternforge.errors import UserError
 from ternforge.output import print_json
+from ternforge.presets import core_preset
 from ternforge.process import ToolError, find_tool, run_tool
-from ternforge_boards.board import Board
+from ternforge_boards.board import Board, boards
 from ternforge_boards.board import board as find_board
 from ternforge_boards.handoff import TOP
+from ternforge_firmware.flash import flash_content
+from ternforge_firmware.image import read
 
 __all__ = ["bitstream", "loader", "program"]
 
@@ -62,7 +68,8 @@ def bitstream(board: Board, folder: Path | None) -> Path:
 
 @command(example="ternforge program --board icebreaker\n"
                  "ternforge program --board ulx3s-85f --build build/ulx3s-85f-shakespeare-85f "
-                 "--flash")
+                 "--flash\n"
+                 "ternforge program --board icebreaker-flash --image model.tfi")
 def program(
     board: Annotated[str, typer.Option(help="Board; see `ternforge boards`.")] = "ulx3s-85f",
     build: Annotated[Path | None, typer.Option(
@@ -70,25 +77,71 @@ def program(
              "given.")] = None,
     flash: Annotated[bool, typer.Option(
         "--flash", help="Write the flash, so that the bitstream outlasts a power cycle.")] = False,
+    image: Annotated[Path | None, typer.Option(
+        help="Instead of a bitstream, write this packet image where the board boots it from, in "
+             "its flash.")] = None,
+    cable: Annotated[str | None, typer.Option(
+        help="JTAG adapter, as openFPGALoader calls it; the board's own unless given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Load a bitstream into a board that is connected, with openFPGALoader."""
+    """Load a bitstream, or an image, into a board that is connected, with openFPGALoader."""
     record = find_board(board)
-    file = bitstream(record, build)
-    tool = loader()
-    arguments = [tool, "--board", record.loader or record.name,
-                 *(["--write-flash"] if flash else []), file.absolute()]
-    with Console(stderr=True, quiet=as_json).status(f"loading {file} ..."):
+    if cable is not None:
+        record = replace(record, cable=cable)
+    if image is not None:
+        if flash or build is not None:
+            raise UserError("--image must come without --flash and --build: it writes the image to "
+                            "the flash, and no bitstream")
+        packed = _for_flash(record, image)
+        with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
+            file = Path(work) / "image.bin"
+            file.write_bytes(packed)
+            _load(record, file, ["--write-flash", "--offset", str(record.flash_offset)], image,
+                  quiet=as_json)
+    else:
+        file = bitstream(record, build)
+        _load(record, file, ["--write-flash"] if flash else [], file, quiet=as_json)
+    if as_json:
+        print_json({"board": record.name, "bitstream": None if image else str(file),
+                    "flash": flash or image is not None,
+                    **({"image": str(image), "offset": record.flash_offset} if image else {})})
+    else:
+        Console().print(f"{image or file} is on the {record.name}", soft_wrap=True,
+                        highlight=False)
+
+
+def _for_flash(board: Board, image: Path) -> bytes:
+    """The bytes that the board boots ``image`` from."""
+    if board.flash_offset is None:
+        able = ", ".join(name for name, other in boards().items() if other.flash_offset is not None)
+        raise UserError(f"the board {board.name} boots from no flash: boards that do are {able}")
+    core = core_preset(board.name)
+    content = flash_content(read(image, core), core)
+    room = board.flash_bytes - board.flash_offset
+    if len(content) > room:
+        raise UserError(f"the image {str(image)!r} needs {len(content):,} bytes of flash, but "
+                        f"{board.name} has {room:,} from its place on: upload it with `ternforge "
+                        "chat` instead")
+    return content
+
+
+def _load(board: Board, file: Path, options: list[str], shown: Path, *, quiet: bool) -> None:
+    """Have openFPGALoader load ``file``."""
+    if board.cable:
+        way = ["--cable", board.cable]
+    elif board.loader:
+        way = ["--board", board.loader]
+    else:
+        raise UserError(f"the board {board.name} has no JTAG adapter of its own: name yours with "
+                        "--cable, as `openFPGALoader --list-cables` does")
+    arguments = [loader(), *way, *options, file.absolute()]
+    with Console(stderr=True, quiet=quiet).status(f"loading {shown} ..."):
         status, output = run_tool(arguments, cwd=Path.cwd(), check=False)
     if status:
         said = output.casefold()
         for part, meaning in MEANINGS.items():
             if part in said:
-                raise UserError(meaning.format(board=record.name))
+                raise UserError(meaning.format(board=board.name))
         lines = output.strip().splitlines()
         last = lines[-1].strip() if lines else "without a word"
         raise ToolError(f"openFPGALoader failed with exit status {status}: {last}", output)
-    if as_json:
-        print_json({"board": record.name, "bitstream": str(file), "flash": flash})
-    else:
-        Console().print(f"{file} is on the {record.name}", soft_wrap=True, highlight=False)

@@ -43,7 +43,8 @@ def estimate_folder(folder: Path, report: Report, *, coefficients: Path | None =
     image = open_image(report.design.board, None, folder / "image.tfi")
     if image.model_hash != report.design.model_hash:
         raise UserError(f"the image in {str(folder)!r} is not the one of its report: build again")
-    design = make_design(find_board(report.design.board), image, report.design.core_mhz)
+    design = make_design(find_board(report.design.board), image, report.design.core_mhz,
+                         report.design.baud)
     netlist = _netlist(design, tools) if design.board.family == "ice40" else None
     return estimate_power(report, design, netlist, coefficients=coefficients,
                           idle_watts=idle_watts, progress=progress)

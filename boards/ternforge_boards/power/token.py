@@ -12,7 +12,6 @@ from ternforge.host.protocol import Command
 from ternforge.host.uart import uart_divisor
 from ternforge.output import to_json, write_text
 from ternforge.process import ToolError
-from ternforge.system import BAUD
 from ternforge_boards.handoff import Design
 from ternforge_boards.yosys import Netlist
 from ternforge_firmware.host import Board as HostBoard
@@ -101,7 +100,7 @@ def simulate_tokens(netlist: GateNetlist, design: Design) -> TokenCounts:
     image, clock_hz = design.image, round(design.core_mhz * 1e6)
     gates = GateSimulator(netlist, high=(netlist.names["uart_rx"],))
     gates.run(RESET_CYCLES)
-    host = HostBoard(GateLine(gates, uart_divisor(clock_hz, BAUD), clock_hz))
+    host = HostBoard(GateLine(gates, uart_divisor(clock_hz, design.baud), clock_hz))
     _load(gates, host, image.memory(), design.core.single_port_beats)
     host.reset()
     fed, given = [0], []

@@ -65,7 +65,7 @@ def _design(design: handoff.Design, weights: int) -> Design:
     board, core, image = design.board, design.core, design.image
     return Design(
         board=board.name, device=board.part, family=board.family, core=vars(core),
-        core_mhz=design.core_mhz, memory=memory_name(core, design.dram),
+        core_mhz=design.core_mhz, baud=design.baud, memory=memory_name(core, design.dram),
         memory_bytes_per_second=bytes_per_cycle(core, design.dram) * design.core_mhz * 1e6,
         design_hash=design_hash(design),
         model=image.model, model_hash=image.model_hash, ternary_weights=weights)

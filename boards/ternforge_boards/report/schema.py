@@ -22,6 +22,7 @@ class Design(Record):
     family: str
     core: dict[str, Any] = Field(description="fields of the core's configuration")
     core_mhz: float = Field(gt=0, description="clock of the core in MHz")
+    baud: int | None = Field(default=None, description="symbols per second of the serial line")
     clock_from: str = Field(default="constraint", description="where the core's clock comes from")
     memory: str = Field(description="where the image lies: block RAM, single-port RAM, a chip")
     memory_bytes_per_second: float = Field(gt=0, description="peak rate of the image's memory")

@@ -4,14 +4,13 @@ from typing import Any
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ternforge.config import CoreConfig
 from ternforge.core.core import SITES, status_signature, step_layout
+from ternforge.host.beats import BeatBuffer
 from ternforge.host.crc import CRC16
 from ternforge.host.protocol import (
-    COUNTERS,
-    EXTERNAL_COUNTERS,
     INFO,
     NO_TOKEN,
     PEEK_BLOCK,
@@ -21,6 +20,7 @@ from ternforge.host.protocol import (
     ExternalCommand,
     Reason,
     capacity,
+    counter_fields,
     info_values,
     pack,
 )
@@ -49,6 +49,8 @@ class HostPort(wiring.Component):
         Size of the core; reported to the host.
     timeout : int
         Cycles without a byte after which half a frame is dropped, rounded up to a power of two.
+    boots : bool
+        Whether something fills the image memory after reset, and says what came of it.
 
     Members
     -------
@@ -70,12 +72,18 @@ class HostPort(wiring.Component):
     status : :py:`In(status_signature())`
         Flags and counters of the core.
 
-    Where the image memory is off the chip (``config.bank_beats == 0``), a WRITE is answered once
-    the memory took it, and its members are
+    With ``boots`` also
+
+    boot_state : :py:`In(3)`
+        A :class:`~ternforge.host.protocol.BootState`, for the host.
+
+    Where the image memory is off the chip (``config.bank_beats == 0``), a WRITE has one beat or
+    more, and is answered once the memory took them. Meanwhile the next request comes in. The
+    members are then
 
     write : :py:`Out(stream.Signature(beat_write(config.beat_bits)))`
-        Writes to the image memory; only while no step is under way. While one waits for longer
-        than a byte of the line takes, the next request may be lost, as damage would.
+        Writes to the image memory; only while no step is under way. Where they wait for longer than
+        the next request takes to come, the one behind that is lost, as damage would.
     check : :py:`Out(stream.Signature(read_request()))`
         Beats to sum up; valid until the sum was taken, or is not wanted any more.
     sum : :py:`In(stream.Signature(32))`
@@ -95,9 +103,10 @@ class HostPort(wiring.Component):
     check: stream.Interface
     sum: stream.Interface
     memory_state: Signal
+    boot_state: Signal
     status: Any  # interface of status_signature()
 
-    def __init__(self, config: CoreConfig, timeout: int = 1 << 20):
+    def __init__(self, config: CoreConfig, timeout: int = 1 << 20, *, boots: bool = False):
         if not isinstance(config, CoreConfig):
             raise TypeError(f"HostPort config must be a CoreConfig, not {config!r}")
         if not isinstance(timeout, int) or isinstance(timeout, bool):
@@ -110,7 +119,8 @@ class HostPort(wiring.Component):
         if self._external and capacity(config.lanes) < CHECK_LENGTH:
             raise ValueError("HostPort config must have at least 4 lanes with an image memory off "
                              f"the chip, not {config.lanes}")
-        self._counters = EXTERNAL_COUNTERS if self._external else COUNTERS
+        self.boots = boots
+        self._counters = counter_fields(external=self._external, boots=boots)
         image_side = {
             "write": Out(stream.Signature(beat_write(config.beat_bits))),
             "check": Out(stream.Signature(read_request())), "sum": In(stream.Signature(32)),
@@ -120,7 +130,8 @@ class HostPort(wiring.Component):
             "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
             "tokens": Out(stream.Signature(step_layout())), "result": In(stream.Signature(16)),
             "peek_address": Out(16), "peek_data": In(signed(VECTOR_BITS)),
-            **image_side, "status": In(status_signature()),
+            **image_side, **({"boot_state": In(3)} if boots else {}),
+            "status": In(status_signature()),
         })
 
     def elaborate(self, platform):
@@ -128,17 +139,22 @@ class HostPort(wiring.Component):
         size, external = capacity(self.config.lanes), self._external
 
         request, release = Signal(), Signal()  # a request waits; it is not needed any longer
-        came = receive_requests(m, self.i, request, release, size, self.timeout,
-                                external=external)
+        beats = BeatBuffer(self.config) if external else None
+        if beats is not None:
+            m.submodules.beats = beats
+            connect(m, beats.o, flipped(self.write))
+        came = receive_requests(m, self.i, request, release, size, self.timeout, beats=beats)
         consume, body = came.consume, came.body
         command, sequence, length, count = came.command, came.sequence, came.length, came.count
 
         fits = Signal()
         with m.Switch(command):
             with m.Case(Command.WRITE):
-                m.d.comb += fits.eq(length == size)
+                m.d.comb += fits.eq(beats.whole if beats is not None else length == size)
             with m.Case(Command.STEP):
                 m.d.comb += fits.eq((length != 0) & ~length[0])
+                if external:
+                    m.d.comb += fits.eq((length != 0) & ~length[0] & (length <= size))
             with m.Case(Command.GENERATE, Command.PEEK):
                 m.d.comb += fits.eq(length == 2)
             if external:
@@ -189,7 +205,7 @@ class HostPort(wiring.Component):
         ]
         checking, beyond = Signal(), Signal(reset_less=True)
         places, needs = Signal(), Signal()  # a request names beats; it needs the memory
-        if external:
+        if beats is not None:
             end = Signal(25, reset_less=True)
             m.d.comb += [
                 places.eq((command == Command.WRITE.value)
@@ -197,9 +213,10 @@ class HostPort(wiring.Component):
                 needs.eq(places | (command == Command.STEP.value)
                          | (command == Command.GENERATE.value)),
             ]
-            m.d.comb += [self.write.payload.eq(body), self.check.payload.eq(body[:48]),
+            m.d.comb += [beats.address.eq(body), self.check.payload.eq(body[:48]),
                          self.check.valid.eq(checking)]
-            m.d.sync += [end.eq(body[:24] + Mux(command == Command.WRITE.value, 1, body[24:48])),
+            m.d.sync += [end.eq(body[:24] + Mux(command == Command.WRITE.value, beats.beats,
+                                                body[24:48])),
                          beyond.eq(end > self.config.memory_beats)]
         else:
             # A write goes out in the cycle after its request; `body` still stands then.
@@ -217,9 +234,9 @@ class HostPort(wiring.Component):
             with m.If(sent):
                 m.next = then
 
-        def refuse(reason):
+        def refuse(reason, releases=1):
             m.d.sync += [code.eq(reason), refused.eq(1), rest.eq(0)]
-            m.d.comb += release.eq(1)
+            m.d.comb += release.eq(releases)
             m.next = "SYNC"
 
         with m.FSM(name="reply"):
@@ -247,7 +264,8 @@ class HostPort(wiring.Component):
                             with m.Case(Command.INFO):
                                 m.d.sync += rest.eq(len(self._info))
                             with m.Case(Command.WRITE):
-                                if external:
+                                if beats is not None:
+                                    m.d.comb += beats.send.eq(1)
                                     m.next = "WRITE"
                                 else:
                                     m.d.sync += self.write.enable.eq(1)
@@ -266,14 +284,13 @@ class HostPort(wiring.Component):
                                 with m.Case(ExternalCommand.CHECK):
                                     m.d.sync += checking.eq(1)
                                     m.next = "CHECK"
-            if external:
+            if beats is not None:
                 with m.State("WRITE"):
-                    m.d.comb += self.write.valid.eq(1)
-                    with m.If(self.write.ready):
-                        m.d.comb += release.eq(1)
+                    with m.If(~beats.busy):
                         m.next = "SYNC"
                     with m.Elif(self.memory_state.any()):
-                        refuse(Reason.FAULT)
+                        m.d.comb += beats.drop.eq(1)
+                        refuse(Reason.FAULT, releases=0)
                 with m.State("CHECK"):
                     m.d.sync += rest.eq(4)
                     with m.If(self.sum.valid):
@@ -346,8 +363,7 @@ class HostPort(wiring.Component):
         """Whether the next request may come while this one is carried out."""
         releases = (command != Command.STEP) & (command != Command.PEEK)
         if self._external:
-            releases &= ((command != Command.WRITE.value)
-                         & (command != ExternalCommand.CHECK.value))
+            releases &= command != ExternalCommand.CHECK.value
         return releases
 
     def _payload(self, m: Module, code: Value, rest: Value, token: Value, fresh: Value):
@@ -358,6 +374,8 @@ class HostPort(wiring.Component):
                   status.ratio.mantissa, status.ratio.exponent.as_unsigned(), status.fault]
         if self._external:
             values.append(self.memory_state)
+        if self.boots:
+            values.append(self.boot_state)
         counters = Cat(Value.cast(value) if len(Value.cast(value)) == 8 * size else
                        Cat(value, C(0, 8 * size - len(Value.cast(value))))
                        for value, size in zip(values, self._counters.values(), strict=True))

@@ -8,13 +8,15 @@ from amaranth.lib import enum
 from ternforge.config import CoreConfig
 from ternforge.host.crc import crc16
 
-__all__ = ["COUNTERS", "EXTERNAL_COUNTERS", "EXTERNAL_VERSION", "INFO", "NO_TOKEN", "PEEK_BLOCK",
-           "REFUSED", "REPLY", "SYNC", "TOKENS_PER_FRAME", "VERSION", "Command", "Deframer",
-           "ExternalCommand", "Frame", "MemoryState", "Reason", "capacity", "info_values", "pack",
-           "request_lengths", "step_tokens", "unpack"]
+__all__ = ["BAUD", "COUNTERS", "EXTERNAL_COUNTERS", "EXTERNAL_VERSION", "INFO", "NO_TOKEN",
+           "PEEK_BLOCK", "REFUSED", "REPLY", "SYNC", "TOKENS_PER_FRAME", "VERSION", "BootState",
+           "Command", "Deframer", "ExternalCommand", "Frame", "MemoryState", "Reason", "capacity",
+           "counter_fields", "info_values", "pack", "request_lengths", "step_tokens", "unpack",
+           "write_beats"]
 
 VERSION = 1  #: of the protocol; the first byte of an INFO reply, whatever the version
-EXTERNAL_VERSION = 2  #: the same where the image memory is off the chip
+EXTERNAL_VERSION = 3  #: the same where the image memory is off the chip
+BAUD = 1_000_000  #: symbols per second of the serial line, unless a board has another rate
 SYNC = 0xA5  #: first byte of a frame
 REPLY = 0x80  #: set in the code of a reply
 REFUSED = 0x40  #: set, beside REPLY, in the code of a refusal; the low bits are a :class:`Reason`
@@ -27,7 +29,7 @@ class Command(enum.Enum, shape=3):
     """What a request asks for."""
 
     INFO = 0  #: protocol version and size of the core
-    WRITE = 1  #: write one beat of the image memory
+    WRITE = 1  #: write a beat of the image memory, or several off the chip
     RESET = 2  #: the next step starts a sequence
     STEP = 3  #: feed tokens, answer with the prediction after the last
     GENERATE = 4  #: feed each prediction back, answer with all of them
@@ -49,6 +51,16 @@ class MemoryState(enum.Enum, shape=2):
     INITIALISING = 1  #: not yet
     FAILED = 2  #: its training or its test failed
     BUS_ERROR = 3  #: it answered a read or write with an error
+
+
+class BootState(enum.Enum, shape=3):
+    """What came of filling the image memory from flash, after the last reset."""
+
+    NONE = 0  #: it was not tried: there is no flash to boot from, or the memory cannot be used
+    DONE = 1  #: the image memory was filled
+    BLANK = 2  #: there is no image in the flash
+    FOREIGN = 3  #: it is for another core, or of another version
+    DAMAGED = 4  #: it is damaged or cut short
 
 
 class Reason(enum.Enum, shape=3):
@@ -73,9 +85,19 @@ COUNTERS = {"cycles": 4, "product": 2, "square": 2, "rescale": 2, "gate": 2, "re
 EXTERNAL_COUNTERS = {**COUNTERS, "memory": 1}
 
 
-def capacity(lanes: int) -> int:
+def counter_fields(*, external: bool, boots: bool) -> dict[str, int]:
+    """COUNTERS reply of a board: ``boots`` says whether it can fill its memory from flash."""
+    return {**(EXTERNAL_COUNTERS if external else COUNTERS), **({"boot": 1} if boots else {})}
+
+
+def write_beats(lanes: int, *, external: bool) -> int:
+    """Most beats in one WRITE: as many as the length byte allows, if the memory is off the chip."""
+    return max(1, 252 // lanes) if external else 1
+
+
+def capacity(lanes: int, *, external: bool = False) -> int:
     """Longest payload of a request in bytes: the address and data of one WRITE."""
-    return lanes + 3
+    return lanes * write_beats(lanes, external=external) + 3
 
 
 def step_tokens(lanes: int) -> int:
@@ -83,14 +105,15 @@ def step_tokens(lanes: int) -> int:
     return capacity(lanes) // 2
 
 
-def request_lengths(command: Command | ExternalCommand, lanes: int) -> range:
+def request_lengths(command: Command | ExternalCommand, lanes: int, *,
+                    external: bool = False) -> range:
     """Payload lengths in bytes that go with a request.
 
     >>> request_lengths(Command.STEP, 8)
     range(2, 12, 2)
     """
     if command is Command.WRITE:
-        return range(capacity(lanes), capacity(lanes) + 1)
+        return range(lanes + 3, capacity(lanes, external=external) + 1, lanes)
     if command is Command.STEP:
         return range(2, capacity(lanes) + 1, 2)
     if command in (Command.GENERATE, Command.PEEK):

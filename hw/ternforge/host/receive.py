@@ -6,14 +6,17 @@ from typing import Any
 from amaranth import *
 from amaranth.lib import stream
 
+from ternforge.host.beats import BeatBuffer
 from ternforge.host.crc import CRC16
 from ternforge.host.protocol import SYNC, Command, ExternalCommand
 
 __all__ = ["receive_requests"]
 
+ADDRESS = 3  #: bytes in front of the beats of a WRITE
+
 
 def receive_requests(m: Module, i: stream.Interface, request: Signal, release: Signal, size: int,
-                     timeout: int, *, external: bool) -> SimpleNamespace:
+                     timeout: int, *, beats: BeatBuffer | None) -> SimpleNamespace:
     """Add the receiving half of a host port.
 
     Parameters
@@ -27,11 +30,12 @@ def receive_requests(m: Module, i: stream.Interface, request: Signal, release: S
     release : Signal
         It is not needed any longer.
     size : int
-        Longest payload in bytes.
+        Bytes of a payload that are kept; longer ones are refused, unless there are ``beats``.
     timeout : int
         Cycles without a byte after which half a frame is dropped, rounded up to a power of two.
-    external : bool
-        Whether there are the commands of an image memory off the chip.
+    beats : BeatBuffer, optional
+        Takes what follows the address of a WRITE. With it there are the commands of an image memory
+        off the chip, and longer payloads.
 
     Returns
     -------
@@ -42,10 +46,12 @@ def receive_requests(m: Module, i: stream.Interface, request: Signal, release: S
     """
     # Each byte of a payload shifts into `body` from the top; behind the frame,
     # `body` shifts on until the first byte is at the bottom.
+    external = beats is not None
+    longest = beats.lanes * beats.most + 3 if external else size
     codes: Any = 4 if external else Command
     command, sequence, unknown = Signal(codes), Signal(8), Signal()
-    length, long = Signal(range(size + 1)), Signal()
-    body, count = Signal(8 * size, reset_less=True), Signal(range(size + 1))
+    length, long = Signal(range(longest + 1)), Signal()
+    body, count = Signal(8 * size, reset_less=True), Signal(range(longest + 1))
     silence = Signal((timeout - 1).bit_length() + 1)
     shift, consume, clear = Signal(), Signal(), Signal()
     check = CRC16.create()
@@ -54,7 +60,10 @@ def receive_requests(m: Module, i: stream.Interface, request: Signal, release: S
     m.d.comb += check.data.eq(i.payload)
     m.d.sync += silence.eq(Mux(i.valid, 0, silence + 1))
     moves, byte = Signal(), Signal(8, reset_less=True)
-    m.d.sync += [moves.eq(shift | consume), byte.eq(i.payload)]
+    keeps = shift & (count < size) if external else shift
+    m.d.sync += [moves.eq(keeps | consume), byte.eq(i.payload)]
+    if external:
+        m.d.comb += [beats.byte.eq(i.payload), beats.clear.eq(i.ready & clear)]
     with m.If(shift | consume):
         m.d.sync += count.eq(count + 1)
     with m.If(moves):  # a cycle later: in a wide core, `body` has hundreds of bits
@@ -68,7 +77,7 @@ def receive_requests(m: Module, i: stream.Interface, request: Signal, release: S
         with m.State("LENGTH"):
             _receive(m, i, silence[-1], "SEQUENCE")
             m.d.sync += length.eq(i.payload)
-            with m.If(i.valid & (i.payload > size)):
+            with m.If(i.valid & (i.payload > longest)):
                 m.d.sync += long.eq(1)
                 m.next = "REQUEST"
         with m.State("SEQUENCE"):
@@ -89,12 +98,14 @@ def receive_requests(m: Module, i: stream.Interface, request: Signal, release: S
             with m.Else():
                 _receive(m, i, silence[-1], "PAYLOAD")
                 m.d.comb += shift.eq(i.valid)
+                if external:
+                    m.d.comb += beats.store.eq(i.valid & (count >= ADDRESS))
         with m.State("CRC_HIGH"):
             _receive(m, i, silence[-1], "CRC_LOW")
         with m.State("CRC_LOW"):
             _receive(m, i, silence[-1], "ALIGN")
         with m.State("ALIGN"):
-            with m.If(count == size):
+            with m.If(count >= size if external else count == size):
                 m.d.sync += count.eq(0)
                 m.next = "SETTLE"
             with m.Else():

@@ -16,12 +16,14 @@ from ternforge.core.quantise import Quantiser
 from ternforge.core.scalar import ScalarUnit
 from ternforge.core.scale import SCALE, ScaleUnit
 from ternforge.core.sequencer import Sequencer
+from ternforge.host.boot import FlashBoot
 from ternforge.host.port import HostPort
 from ternforge.host.uart import Uart
 from ternforge.lanes import KINDS, dot_product, table
 from ternforge.mem.axi4 import Axi4Config
+from ternforge.mem.flash import SpiFlash
 
-__all__ = ["BENCHES", "Rows", "Together", "ports"]
+__all__ = ["BENCHES", "FLASH_CORE", "Rows", "Together", "ports"]
 
 
 def ports(unit: wiring.Component) -> dict[str, tuple[wiring.Member, Any]]:
@@ -151,6 +153,14 @@ def host() -> dict[str, wiring.Component]:
     return {"port": HostPort(CoreConfig(lanes=2), timeout=64), "uart": Uart(4)}
 
 
+FLASH_CORE = CoreConfig(lanes=4, elements=2)  #: of the bench ``flash``
+
+
+def flash() -> dict[str, wiring.Component]:
+    """Reader of a flash, and what plays its frames to a host port."""
+    return {"reader": SpiFlash(0x0005, pause=64), "boot": FlashBoot(FLASH_CORE)}
+
+
 def axi() -> dict[str, wiring.Component]:
     """Systems for vendors' parts: words as wide as beats, and words of several beats."""
     small: Any = {"vector_depth": 64, "state_depth": 64, "max_rows": 32, "max_fan_in": 32}
@@ -166,4 +176,5 @@ def axi() -> dict[str, wiring.Component]:
 BENCHES: dict[str, Callable[[], dict[str, wiring.Component]]] = {
     "lanes": lanes, "tables": tables, "quantise": quantise, "scalar": scalar, "epilogue": epilogue,
     "sequencer": sequencer, "tokens": tokens, "host": host, "axi": axi,
+    "flash": flash,
 }
