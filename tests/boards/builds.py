@@ -91,7 +91,8 @@ def build_report(folder: Path, cycles: dict[str, Any] | None = None, **changes: 
     """The report of :func:`result`, for a board at 30 MHz with 8 bytes per cycle."""
     image = SimpleNamespace(model="toy", model_hash="0" * 64)
     verilog = SimpleNamespace(text="module ternforge;", memories={})
-    design = SimpleNamespace(board=board("icebreaker"), core=CoreConfig(), core_mhz=30.0, baud=1_000_000, dram=None,
+    design = SimpleNamespace(board=board("icebreaker"), core=CoreConfig(), core_mhz=30.0,
+                             baud=1_000_000, dram=None,
                              image=image, verilog=verilog, controller="", board_top="")
     speed = simulated_speed(design.core, None, 30.0, {**CYCLES, **(cycles or {})})
     return make_report(cast(Design, design), result(folder, **changes), speed)

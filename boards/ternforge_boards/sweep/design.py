@@ -27,15 +27,16 @@ def design_of(point: Point, board: Board, image: Image) -> Design:
     def fill(folder: Path) -> None:
         made = make_design(board, image, point.core_mhz, core=point.config)
         write_text(folder / "design.json", to_json({
-            "core_mhz": made.core_mhz, "baud": made.baud, "board_top": made.board_top, "controller": made.controller,
-            "dram": made.dram and asdict(made.dram), "verilog": _plain(made.verilog)}))
+            "core_mhz": made.core_mhz, "baud": made.baud, "board_top": made.board_top,
+            "controller": made.controller, "dram": made.dram and asdict(made.dram),
+            "verilog": _plain(made.verilog)}))
 
     key = content_key("design", board.name, point.core, point.core_mhz, image.model_hash,
                       code_key(), metadata.version("amaranth"))
     found = json.loads((cached("design", key, fill) / "design.json").read_text())
     return Design(board=board, core=point.config, core_mhz=found["core_mhz"], image=image,
-                  baud=found["baud"],
-                  verilog=_verilog(found["verilog"]), board_top=found["board_top"],
+                  baud=found["baud"], verilog=_verilog(found["verilog"]),
+                  board_top=found["board_top"],
                   dram=DramConfig(**found["dram"]) if found["dram"] else None,
                   controller=found["controller"])
 
