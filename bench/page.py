@@ -2,7 +2,7 @@
 
     python bench/page.py PAGE
 
-See docs/decisions/0020-charts-are-drawn-before-the-page-opens.md.
+See docs/decisions/0015-charts-are-drawn-before-the-page-opens.md.
 """
 
 import base64
