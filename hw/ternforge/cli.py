@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ternforge.errors import UserError, suggestion
 
-__all__ = ["GROUP", "command", "main", "run", "run_function"]
+__all__ = ["GROUP", "command", "group", "main", "run", "run_function"]
 
 #: Entry-point group of the verbs.
 GROUP = "ternforge.commands"
@@ -65,6 +65,30 @@ def command(*, example: str) -> Callable[[_F], _F]:
     return mark
 
 
+def group(*, example: str) -> Callable[[Callable[[], None]], typer.Typer]:
+    """Make a verb that has verbs of its own; its ``--help`` ends with ``example``.
+
+    Parameters
+    ----------
+    example : str
+        One command line, or several on lines of their own.
+    """
+
+    def make(function: Callable[[], None]) -> typer.Typer:
+        app = typer.Typer(add_completion=False, rich_markup_mode="markdown",
+                          epilog=_epilog(example))
+        app.callback()(function)
+        app.__dict__["ternforge_example"] = example
+        return app
+
+    return make
+
+
+def _epilog(example: str) -> str | None:
+    lines = filter(None, map(str.strip, example.splitlines()))
+    return "\n\n".join(f"Example: `{line}`" for line in lines) or None
+
+
 @cache
 def _verbs() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
@@ -93,9 +117,7 @@ def _load(entry: EntryPoint) -> Any:
 def _app(function: Callable[..., Any], name: str) -> typer.Typer:
     """A Typer app of one command."""
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    lines = getattr(function, "ternforge_example", "").splitlines()
-    epilog = "\n\n".join(f"Example: `{line.strip()}`" for line in lines if line.strip())
-    app.command(name, epilog=epilog or None)(function)
+    app.command(name, epilog=_epilog(getattr(function, "ternforge_example", "")))(function)
     return app
 
 

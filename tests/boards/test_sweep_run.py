@@ -222,7 +222,8 @@ def test_a_grid_without_a_point_ends_the_command(capsys):
     (["--clock", "fast"], "--clock must be numbers with commas between, not 'fast'"),
     (["--workers", "0"], "--workers must be positive, not 0"),
     (["--executor", "pbs"], "--executor must be local or slurm, not 'pbs'"),
-    (["--board", "icebraker"], "unknown board 'icebraker': did you mean 'icebreaker'?"),
+    (["--board", "icebraker"],
+     "unknown board 'icebraker': did you mean 'icebreaker' or 'icebreaker-flash'?"),
     (["nothing.yaml"], "no such file or directory: 'nothing.yaml'"),
     (["--plot", "a.xyz"], "--plot must end in one of .png, .svg, .pdf, not 'a.xyz'"),
     (["--plot", "a.svg", "--depth", "estimate"],
@@ -244,10 +245,12 @@ def test_slurm_needs_sbatch(tmp_path, capsys, monkeypatch):
 
 def test_the_job_of_slurm(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
     slurm = Slurm(queue="long", account="fpga", cores=4, memory="16GB", walltime="02:00:00",
                   directives=["--exclusive"], prologue=["module load python"])
     with slurm_cluster(slurm) as cluster:
         lines = cluster.job_script().splitlines()
+    assert signal.getsignal(signal.SIGINT) is before
     for line in ("#SBATCH -J ternforge-sweep", "#SBATCH -p long", "#SBATCH -A fpga",
                  "#SBATCH -n 1", "#SBATCH --cpus-per-task=4", "#SBATCH --mem=15G",
                  "#SBATCH -t 02:00:00", "#SBATCH --exclusive", "module load python"):

@@ -53,7 +53,8 @@ def test_readme_lists_every_example():
     text = (ROOT / "examples" / "README.md").read_text()
     folder = ROOT / "examples"
     scripts = sorted(path.relative_to(folder).as_posix()
-                     for path in [*folder.glob("*.py"), *folder.glob("c/*.c")])
+                     for path in [*folder.glob("*.py"), *folder.glob("c/*.c"),
+                                   *folder.glob("sweeps/*.yaml")])
     assert scripts == sorted(line.split("`")[1] for line in text.splitlines()
                              if line.startswith("| `"))
 

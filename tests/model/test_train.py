@@ -87,6 +87,7 @@ def test_interrupt_saves_the_state(tmp_path, text, monkeypatch):
 
 
 def test_interrupt_before_there_is_a_state_changes_nothing(tmp_path, text, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         interrupt_at(patch, 0)
         with pytest.raises(KeyboardInterrupt):
@@ -99,7 +100,7 @@ def test_interrupt_before_there_is_a_state_changes_nothing(tmp_path, text, monke
         with pytest.raises(KeyboardInterrupt):
             train(RECIPE, text, tmp_path / "out", console=quiet())
     assert (tmp_path / "out" / STATE_FILE).read_bytes() == saved
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_training_lowers_the_loss_and_records_the_result(tmp_path, text):

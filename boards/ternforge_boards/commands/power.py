@@ -1,6 +1,5 @@
 """``ternforge power``."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ternforge.cli import group
 from ternforge.output import print_json, to_json, write_text
 from ternforge_boards.board import board as find_board
 from ternforge_boards.jobs import console_progress
@@ -22,14 +22,10 @@ from ternforge_boards.power.published import MARLANN, TINYVISION
 __all__ = ["power"]
 
 
-def _verbs(function: Callable[[], None]) -> typer.Typer:
-    """An app with the verbs below; its help is the function's."""
-    app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    app.callback()(function)
-    return app
-
-
-@_verbs
+@group(example="ternforge power bitstreams --board icebreaker -o build/power\n"
+               "ternforge power calibrate --board icebreaker --measurements readings.csv "
+               "-o mine.toml\n"
+               "ternforge power published")
 def power() -> None:
     """Calibrate the estimate of power that `ternforge report` makes."""
 

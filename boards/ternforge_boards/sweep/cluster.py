@@ -122,7 +122,10 @@ def _reach(address: str) -> Iterator[Client]:
 
 def slurm_cluster(slurm: Slurm) -> Any:
     """A cluster whose workers are jobs of Slurm, none of them submitted yet."""
+    pressed = signal.getsignal(signal.SIGINT)
     from dask_jobqueue.slurm import SLURMCluster
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, pressed)  # dask-jobqueue 0.9 takes Ctrl-C for itself
 
     return SLURMCluster(
         queue=slurm.queue, account=slurm.account, cores=slurm.cores, processes=slurm.cores,
