@@ -1,7 +1,6 @@
 """Tokens of a synthesised design, made by its netlist, against the integer model."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ternforge.errors import UserError
 from ternforge.output import to_json, write_text
 from ternforge_boards.board import Board
 from ternforge_boards.handoff import Design
+from ternforge_boards.jobs import Progress
 from ternforge_boards.power.gates import GateNetlist, gate_netlist
 from ternforge_boards.power.simulator import SOURCES
 from ternforge_boards.power.token import COUNTED_TOKENS, WARM_TOKENS, simulate_tokens
@@ -20,6 +20,9 @@ from .ecp5 import ecp5_netlist
 from .gowin import gowin_netlist
 
 __all__ = ["NetlistCheck", "check_netlist", "family_netlist", "require_on_chip"]
+
+#: What a build calls this.
+STEP = "netlist simulation"
 
 #: What the result depends on, beside the netlist and the image.
 MODULES = (*(Path(__file__).with_name(f"{name}.py")
@@ -60,8 +63,8 @@ def family_netlist(module: dict[str, Any], family: str, undefined: int = 0) -> G
     return {"ecp5": ecp5_netlist, "gowin": gowin_netlist}[family](module, undefined)
 
 
-def check_netlist(synthesised: Netlist, design: Design, *,
-                  progress: Callable[[str], object] | None = None) -> NetlistCheck:
+def check_netlist(synthesised: Netlist, design: Design,
+                  progress: Progress = lambda step, line: None) -> NetlistCheck:
     """Make tokens with the netlist that nextpnr reads, as a host on the serial line has them made.
 
     What is undefined is taken as what shows: a word of a block RAM that the other port writes in
@@ -77,10 +80,12 @@ def check_netlist(synthesised: Netlist, design: Design, *,
     require_on_chip(design.board)
 
     def fill(folder: Path) -> None:
-        if progress:
-            progress("simulating tokens of the netlist")
         module = json.loads(synthesised.path.read_bytes())["modules"][synthesised.top]
-        found = simulate_tokens(family_netlist(module, design.board.family), design)
+        progress(STEP, f"{WARM_TOKENS + COUNTED_TOKENS} tokens")
+        try:
+            found = simulate_tokens(family_netlist(module, design.board.family), design)
+        finally:
+            progress(STEP, "")
         result = NetlistCheck(tokens=WARM_TOKENS + COUNTED_TOKENS,
                               cycles_per_token=found.cycles_per_token)
         write_text(folder / "check.json", to_json(asdict(result)))

@@ -163,8 +163,8 @@ def _mult18x18d(e: Elements, name: str, cell: Cell) -> None:
         _refuse(name, "multiplier with an enable or a reset")
     if {e.bit(cell, "SOURCEA"), e.bit(cell, "SOURCEB")} != {"0"}:
         _refuse(name, "multiplier in a chain")
-    factors = [[e.bit(cell, f"{pin}{k}") for k in range(18)] for pin in "AB"]
-    e.product(name, *factors, [e.bit(cell, "SIGNEDA"), e.bit(cell, "SIGNEDB")],
+    first, second = ([e.bit(cell, f"{pin}{k}") for k in range(18)] for pin in "AB")
+    e.product(name, first, second, [e.bit(cell, "SIGNEDA"), e.bit(cell, "SIGNEDB")],
               [e.bit(cell, f"P{k}", "") for k in range(36)],
               e.bit(cell, "CLK0") if output != "NONE" else None)
 

@@ -186,5 +186,5 @@ _CELLS = {**{f"LUT{k}": _lut for k in (1, 2, 3, 4)},
           **{f"MUX2_LUT{k}": _mux2 for k in (5, 6, 7, 8)}, "ALU": _alu,
           "IBUF": _buffer, "OBUF": _buffer, "IOBUF": _pad,
           **{f"RAM16SDP{k}": _ram16sdp for k in (1, 2, 4)},
-          **{kind: _block_ram for kind in ("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B")},
+          **dict.fromkeys(("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B"), _block_ram),
           "MULT9X9": _multiplier, "MULT18X18": _multiplier}

@@ -16,7 +16,8 @@ from .gates import BLOCK_RAM, MULTIPLIER, SINGLE_PORT_RAM, GateNetlist
 __all__ = ["SOURCES", "Counts", "GateSimulator"]
 
 #: Texts of the simulator, the first one first.
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("blocks.hpp", "family.hpp", "gates.cpp"))
+SOURCES = tuple(Path(__file__).with_name(name)
+                for name in ("blocks.hpp", "family.hpp", "gates.cpp"))
 
 
 @dataclass(frozen=True, kw_only=True)
