@@ -260,3 +260,26 @@ def test_a_cell_without_a_model_is_refused():
     for family in FAMILIES:
         with pytest.raises(UserError, match="the simulation of a netlist knows no cell ALU54B of"):
             family_netlist(module, family)
+
+
+def test_what_the_other_port_writes_is_read_as_undefined():
+    pins = {"CLKA": [2], "CLKB": [2], "CEA": ["1"], "CEB": ["1"], "WEA": [3], "OCEA": ["1"],
+            "OCEB": ["1"], "ADA0": ["1"], "ADA1": ["0"], "ADA4": ["1"], "ADB4": ["1"],
+            **{f"DIA{k}": ["0"] for k in range(18)}, **{f"DOB{k}": [10 + k] for k in range(18)}}
+    module = {
+        "ports": {"we": {"direction": "input", "bits": [3]}},
+        "netnames": {"we": {"bits": [3]}, "word": {"bits": list(range(10, 28))}},
+        "cells": {"ram": {"type": "DP16KD", "connections": pins,
+                          "parameters": {"DATA_WIDTH_A": 18, "DATA_WIDTH_B": 18}}}}
+    netlist = family_netlist(module, "ecp5")
+    gates = GateSimulator(netlist)
+
+    def word():
+        return sum(gates.value(netlist.names[f"word[{k}]"]) << k for k in range(18))
+
+    seen = []
+    for write in (True, False, False):
+        gates.set(netlist.names["we"], write)
+        gates.run()
+        seen.append(word())
+    assert seen == [0, 511, 0]  # one byte of the two is written

@@ -20,6 +20,7 @@ from .elements import (
     Elements,
     Port,
     number,
+    refuse,
 )
 
 __all__ = ["ecp5_netlist"]
@@ -59,10 +60,6 @@ def ecp5_netlist(module: dict[str, Any], undefined: int = 0) -> GateNetlist:
     return elements.finish(locks, logic_cells)
 
 
-def _refuse(name: str, what: str) -> None:
-    raise UserError(f"the simulation of a netlist takes no {what}, as {name} has")
-
-
 def _text(cell: Cell, name: str, default: str) -> str:
     """A parameter of words; Yosys ends one like a number with a blank."""
     return str(cell["parameters"].get(name, default)).strip()
@@ -98,11 +95,11 @@ def _ccu2c(e: Elements, name: str, cell: Cell) -> None:
 def _trellis_ff(e: Elements, name: str, cell: Cell) -> None:
     enables, reset = _text(cell, "CEMUX", "1"), e.bit(cell, "LSR")
     if _text(cell, "CLKMUX", "CLK") != "CLK" or _text(cell, "LSRMUX", "LSR") != "LSR":
-        _refuse(name, "flip-flop with an inverted clock or reset")
+        refuse(name, "flip-flop with an inverted clock or reset")
     if reset != "0" and _text(cell, "SRMODE", "LSR_OVER_CE") != "LSR_OVER_CE":
-        _refuse(name, "flip-flop with an asynchronous reset")
+        refuse(name, "flip-flop with an asynchronous reset")
     if "DI" not in cell["connections"] or _text(cell, "LSRMODE", "LSR") != "LSR":
-        _refuse(name, "flip-flop with its data at M")
+        refuse(name, "flip-flop with its data at M")
     value = int(_text(cell, "REGSET", "RESET") == "SET")
     e.flip_flop(e.bit(cell, "CLK"), e.bit(cell, "DI"), e.bit(cell, "Q"),
                 enable=enables if enables in "01" else e.bit(cell, "CE"),
@@ -111,7 +108,7 @@ def _trellis_ff(e: Elements, name: str, cell: Cell) -> None:
 
 def _trellis_dpr16x4(e: Elements, name: str, cell: Cell) -> None:
     if _text(cell, "WCKMUX", "WCK") != "WCK" or _text(cell, "WREMUX", "WRE") != "WRE":
-        _refuse(name, "distributed RAM with an inverted clock or write")
+        refuse(name, "distributed RAM with an inverted clock or write")
     contents = number(cell, "INITVAL")
     e.table_ram(name, e.bit(cell, "WCK"), e.bits(cell, "RAD"), e.bits(cell, "WAD"),
                 e.bits(cell, "DI"), e.bit(cell, "WRE"), e.bits(cell, "DO"),
@@ -124,10 +121,10 @@ def _dp16kd(e: Elements, name: str, cell: Cell) -> None:
         select = int(_text(cell, f"CSDECODE_{side}", "0b000").removeprefix("0b"), 2)
         chosen = [e.bit(cell, f"CS{side}{k}") for k in range(3)]
         if chosen != [str(select >> k & 1) for k in range(3)] or e.bit(cell, f"RST{side}") != "0":
-            _refuse(name, "block RAM with a reset or a chip select")
+            refuse(name, "block RAM with a reset or a chip select")
         clock = e.bit(cell, f"CLK{side}")
         if _text(cell, f"CLK{side}MUX", f"CLK{side}") != f"CLK{side}":
-            _refuse(name, "block RAM with an inverted clock")
+            refuse(name, "block RAM with an inverted clock")
         late[side] = _text(cell, f"REGMODE_{side}", "NOREG") == "OUTREG"
         address = [e.bit(cell, f"AD{side}{k}") for k in range(14)]
         sides[side] = {
@@ -142,7 +139,7 @@ def _dp16kd(e: Elements, name: str, cell: Cell) -> None:
     first, second = sides["A"], sides["B"]
     if 36 in (first["width"], second["width"]):  # A writes and B reads, with the pins of both
         if second["write"] != "0":
-            _refuse(name, "write at port B of 36 bits")
+            refuse(name, "write at port B of 36 bits")
         first["data"] += second["data"]
         second["out"] = (first["out"] if second["width"] == 36 else []) + second["out"]
         first["out"] = []
@@ -158,11 +155,11 @@ def _mult18x18d(e: Elements, name: str, cell: Cell) -> None:
                  for which in ("INPUTA", "INPUTB", "INPUTC", "PIPELINE", "OUTPUT")}
     output = registers.pop("OUTPUT")
     if set(registers.values()) != {"NONE"} or output not in ("NONE", "CLK0"):
-        _refuse(name, "multiplier with other registers than that of the product at CLK0")
+        refuse(name, "multiplier with other registers than that of the product at CLK0")
     if output != "NONE" and (e.bit(cell, "CE0"), e.bit(cell, "RST0")) != ("1", "0"):
-        _refuse(name, "multiplier with an enable or a reset")
+        refuse(name, "multiplier with an enable or a reset")
     if {e.bit(cell, "SOURCEA"), e.bit(cell, "SOURCEB")} != {"0"}:
-        _refuse(name, "multiplier in a chain")
+        refuse(name, "multiplier in a chain")
     first, second = ([e.bit(cell, f"{pin}{k}") for k in range(18)] for pin in "AB")
     e.product(name, first, second, [e.bit(cell, "SIGNEDA"), e.bit(cell, "SIGNEDB")],
               [e.bit(cell, f"P{k}", "") for k in range(36)],

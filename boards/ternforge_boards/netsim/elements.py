@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from ternforge.errors import UserError
 from ternforge_boards.netlist import Cell
 from ternforge_boards.power.gates import GateNetlist
 
-__all__ = ["NO_CHANGE", "READ_FIRST", "TABLE", "WRITE_THROUGH", "Elements", "Port", "number"]
+__all__ = ["NO_CHANGE", "READ_FIRST", "TABLE", "WRITE_THROUGH", "Elements", "Port", "number",
+           "refuse"]
 
 #: Kinds of blocks and of writes, as in ``family.hpp``.
 DUAL_PORT_RAM, TABLE_RAM, PRODUCT = 3, 4, 5
@@ -31,6 +32,11 @@ def number(cell: Cell, name: str, default: int = 0) -> int:
     """A parameter, as a number; undefined bits are 0."""
     value = cell["parameters"].get(name, default)
     return int(value.replace("x", "0"), 2) if isinstance(value, str) else int(value)
+
+
+def refuse(name: str, what: str) -> NoReturn:
+    """Say that a cell has something that is not simulated."""
+    raise UserError(f"the simulation of a netlist takes no {what}, as {name} has")
 
 
 class Port:

@@ -11,7 +11,7 @@ from ternforge.errors import UserError
 from ternforge_boards.netlist import Cell
 from ternforge_boards.power.gates import GateNetlist
 
-from .elements import CARRY, NO_CHANGE, TABLE, WORDS, Elements, Port, number
+from .elements import CARRY, NO_CHANGE, TABLE, WORDS, Elements, Port, number, refuse
 
 __all__ = ["gowin_netlist"]
 
@@ -74,10 +74,6 @@ def gowin_netlist(module: dict[str, Any], undefined: int = 0) -> GateNetlist:
             raise UserError(f"the simulation of a netlist knows no cell {kind} of Gowin")
         logic_cells += kind in ("LUT1", "LUT2", "LUT3", "LUT4", "ALU")
     return elements.finish(locks, logic_cells)
-
-
-def _refuse(name: str, what: str) -> None:
-    raise UserError(f"the simulation of a netlist takes no {what}, as {name} has")
 
 
 def _lut(e: Elements, name: str, cell: Cell) -> None:
@@ -150,9 +146,9 @@ def _block_ram(e: Elements, name: str, cell: Cell) -> None:
         at, number_of = ("", "") if single else (side, f"_{index}")
         clock = e.bit(cell, f"CLK{at}")
         if e.bit(cell, f"RESET{at}") != "0":
-            _refuse(name, "block RAM with a reset")
+            refuse(name, "block RAM with a reset")
         if set(e.bits(cell, f"BLKSEL{at}")) - {"0"} or number(cell, f"BLK_SEL{number_of}"):
-            _refuse(name, "block RAM with a block select")
+            refuse(name, "block RAM with a block select")
         bits = number(cell, f"BIT_WIDTH{number_of}")
         width = bits if nine or bits < 8 else bits // 8 * 9
         address = e.bits(cell, f"AD{at}")
@@ -175,9 +171,9 @@ def _block_ram(e: Elements, name: str, cell: Cell) -> None:
 def _multiplier(e: Elements, name: str, cell: Cell) -> None:
     if any(number(cell, register) for register in ("AREG", "BREG", "OUT_REG", "PIPE_REG",
                                                    "ASIGN_REG", "BSIGN_REG", "SOA_REG")):
-        _refuse(name, "multiplier with registers")
+        refuse(name, "multiplier with registers")
     if {e.bit(cell, "ASEL"), e.bit(cell, "BSEL")} != {"0"}:
-        _refuse(name, "multiplier in a chain")
+        refuse(name, "multiplier in a chain")
     e.product(name, e.bits(cell, "A"), e.bits(cell, "B"),
               [e.bit(cell, "ASIGN"), e.bit(cell, "BSIGN")], e.bits(cell, "DOUT"))
 

@@ -1,5 +1,5 @@
 // Blocks of the ECP5 and of Gowin parts, behind blocks.hpp: dual-port RAM, small RAM of tables that
-// is read without a clock, and multiplier. Their pins have the order of netsim/blocks.py.
+// is read without a clock, and multiplier. Their pins have the order of netsim/elements.py.
 
 namespace {
 
@@ -120,7 +120,7 @@ struct FamilyBlocks : HardBlocks {
         const Block& b = blocks[index];
         if (b.kind == DUAL_PORT_RAM) dual_port_ram(index);
         else if (b.kind == TABLE_RAM) table_ram(index);
-        else held[index][0] = product(b), ++accesses[index].uses;
+        else held[index][0] = product(b);
     }
 
     void family_show(uint32_t index) {
