@@ -35,7 +35,8 @@ module fragment (input clk, input we, input en, input rst, input [11:0] wa, inpu
                  output reg [23:0] fixed_late, output reg [8:0] one, output [3:0] asynchronous,
                  output reg [35:0] product, output reg [35:0] natural, output [35:0] now,
                  output reg [18:0] sum, output less, output chosen, output looked,
-                 output reg [5:0] flags, output reg [23:0] plain_late, output reg [17:0] half_late);
+                 output reg [5:0] flags, output reg [23:0] plain_late, output reg [17:0] half_late,
+                 output reg [8:0] former);
   (* no_rw_check, ram_style = "block" *) reg [35:0] wide [0:511];
   (* no_rw_check, ram_style = "block" *) reg [23:0] plain [0:511];
   (* no_rw_check, ram_style = "block" *) reg [17:0] half [0:1023];
@@ -43,6 +44,7 @@ module fragment (input clk, input we, input en, input rst, input [11:0] wa, inpu
   (* no_rw_check, ram_style = "block" *) reg [3:0] narrow [0:4095];
   (* ram_style = "block" *) reg [23:0] fixed [0:511];
   (* no_rw_check, ram_style = "block" *) reg [8:0] single [0:2047];
+  (* ram_style = "block" *) reg [8:0] back [0:2047];
   reg [3:0] tiny [0:15];
   reg [35:0] wide_word;
   reg [23:0] fixed_word, plain_word;
@@ -54,6 +56,7 @@ module fragment (input clk, input we, input en, input rst, input [11:0] wa, inpu
     for (k = 0; k < 512; k = k + 1) begin  // only these addresses are used
       p = {k[8:4], 3'b0, k[3:0]};
       narrow[p] = k ^ k >> 4;
+      if (k < 256) back[p] = k * 3;
       if (k < 128) half[p] = k * 4099;
       if (k < 64) begin
         wide[p] = k * 36'h123456789; fixed[p] = k * 40503 + 7; plain[p] = k * 77;
@@ -62,7 +65,7 @@ module fragment (input clk, input we, input en, input rst, input [11:0] wa, inpu
     end
     wide_word = 0; wide_late = 0; mid_word = 0; slim = 0; fixed_word = 0; fixed_late = 0; one = 0;
     product = 0; natural = 0; sum = 0; flags = 6'b101010; plain_word = 0; plain_late = 0;
-    half_word = 0; half_late = 0;
+    half_word = 0; half_late = 0; former = 0;
   end
   always @(posedge clk) begin
     for (k = 0; k < 4; k = k + 1) if (we & be[k]) wide[wa[8:0]][9*k+:9] <= d[9*k+:9];
@@ -84,6 +87,8 @@ module fragment (input clk, input we, input en, input rst, input [11:0] wa, inpu
       if (we) single[wa[3:0]] <= d[8:0];
       else one <= single[wa[3:0]];
     end
+    if (we) back[wa[10:0]] <= d[8:0];
+    former <= back[wa[10:0]];
     if (we) tiny[wa[3:0]] <= d[3:0];
     product <= $signed(x) * $signed(y);
     natural <= x * y;
@@ -109,7 +114,8 @@ FRAGMENT_PORTS = [
     ("out", "mid_word", 18), ("out", "slim", 4), ("out", "fixed_late", 24), ("out", "one", 9),
     ("out", "asynchronous", 4), ("out", "product", 36), ("out", "natural", 36), ("out", "now", 36),
     ("out", "sum", 19), ("out", "less", 1), ("out", "chosen", 1), ("out", "looked", 1),
-    ("out", "flags", 6), ("out", "plain_late", 24), ("out", "half_late", 18)]
+    ("out", "flags", 6), ("out", "plain_late", 24), ("out", "half_late", 18),
+    ("out", "former", 9)]
 
 #: Units of the core, and the fragment.
 UNITS = {

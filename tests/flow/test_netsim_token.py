@@ -23,13 +23,15 @@ from ternforge_sim.commands import open_image
 
 pytestmark = pytest.mark.slow
 
-#: Cores as the boards have them, save that they hold the toy's image in block RAM.
-SMALL: Any = {"vector_depth": 64, "state_depth": 32, "max_rows": 32, "max_fan_in": 32,
-              "memory_beats": 896, "bank_beats": 256, "lanes": 4, "elements": 2}
+#: Block RAM for the toy's image, instead of a memory chip.
+ON_CHIP: Any = {"memory_beats": 1024, "bank_beats": 256}
+
+#: A small core with the lanes that are the default, and those of the boards with a memory chip.
 CORES = {
-    "ulx3s-85f": CoreConfig(tree_levels=1, **SMALL),
-    "ulx3s-85f-sdram": CoreConfig(tree_levels=1, tile_registers=2, lane="ecp5", **SMALL),
-    "tang-nano-20k": CoreConfig(tree_levels=2, **SMALL),
+    "ulx3s-85f": CoreConfig(tree_levels=1, vector_depth=64, state_depth=32, max_rows=32,
+                            max_fan_in=32, lanes=4, elements=2, **ON_CHIP),
+    **{name: replace(presets.core_preset(name), **ON_CHIP)
+       for name in ("ulx3s-85f-sdram", "orangecrab-85f", "tang-nano-20k")},
 }
 
 
@@ -37,7 +39,7 @@ def without_memory(name):
     record = board(name)
     if record.memory is None:
         return record
-    pins = tuple(pin for pin in record.pins if "sdram" not in pin.port)
+    pins = tuple(pin for pin in record.pins if record.memory.prefix not in pin.port)
     return replace(record, memory=None, pins=pins)
 
 
