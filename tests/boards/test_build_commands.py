@@ -183,6 +183,9 @@ def test_report_of_a_missed_build_has_no_bitstream(tmp_path, capsys, report):
       "288 more than its 512 (icebreaker); it would fit ulx3s-85f or ulx3s-85f-sdram or "
       "orangecrab-85f or butterstick-85f or ecpix5-85f or versa-ecp5-45f or tang-nano-20k")),
     (["--model", "x", "--image", "y"], "give either --model or --image"),
+    (["--board", "tang-nano-20k", "--check-netlist"],
+     ("a netlist is simulated only for a board that holds the image in the FPGA, not for "
+      "tang-nano-20k")),
 ])
 def test_bad_options_of_build_are_one_sentence(tmp_path, capsys, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)

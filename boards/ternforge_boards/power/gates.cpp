@@ -1,7 +1,7 @@
 // Simulates a netlist of look-up tables, flip-flops and hard blocks with a delay per cell, and counts
 // how often each net changes. A change that would be undone before the delay of a cell is over does
-// not pass it (inertial delay). One clock; memories and multipliers act on its edge: blocks.hpp,
-// which stands before this text.
+// not pass it (inertial delay). One clock; memories and multipliers act on its edge: blocks.hpp and
+// family.hpp, which stand before this text.
 #include <cstring>
 
 namespace {
@@ -18,7 +18,7 @@ struct FlipFlop {
     uint32_t data, enable, reset, out, value;  // `value` is taken when reset
 };
 
-struct Simulation : HardBlocks {
+struct Simulation : FamilyBlocks {
     std::vector<Table> tables;
     std::vector<FlipFlop> flip_flops;
     std::vector<uint32_t> fan_start, fan;  // what reads each net: tables, blocks, flip-flops
@@ -63,7 +63,7 @@ struct Simulation : HardBlocks {
         }
         if (node >= tables.size()) {
             awake[after_tables] = PIPELINE;
-            if (blocks[after_tables].kind != MULTIPLIER) return;
+            if (!combinational(blocks[after_tables].kind)) return;
         }
         if (marked[node] != mark) marked[node] = mark, dirty.push_back(node);
     }
@@ -112,7 +112,7 @@ struct Simulation : HardBlocks {
                 if (due[node] != now) continue;
                 due[node] = 0;
                 if (node < tables.size()) toggle(tables[node].out);
-                else multiplier(node - uint32_t(tables.size()), false);
+                else show(node - uint32_t(tables.size()));
             }
             decide();
         }
@@ -120,6 +120,12 @@ struct Simulation : HardBlocks {
         if (!counting) return;
         for (uint32_t net : touched) settled[net] += value[net] != before[net];
         touched.clear();
+    }
+
+    // Outputs of a block that acts without a clock.
+    void show(uint32_t k) {
+        if (blocks[k].kind == MULTIPLIER) multiplier(k, false);
+        else family_show(k);
     }
 
     void tick() {
@@ -142,7 +148,8 @@ struct Simulation : HardBlocks {
                 awake[k] -= !accumulates[k];
                 if (blocks[k].kind == BLOCK_RAM) block_ram(k);
                 else if (blocks[k].kind == SINGLE_PORT_RAM) single_port_ram(k);
-                else multiplier(k, true);
+                else if (blocks[k].kind == MULTIPLIER) multiplier(k, true);
+                else family_edge(k);
                 changed.push_back(k);
             }
             if (counting) access.reads += access.reading, access.writes += access.writing;
@@ -150,9 +157,11 @@ struct Simulation : HardBlocks {
         for (uint32_t net : turned) toggle(net);
         for (uint32_t k : changed) {
             const Block& b = blocks[k];
-            if (b.kind == MULTIPLIER) {
+            if (combinational(b.kind)) {
                 const uint32_t node = uint32_t(tables.size()) + k;
                 if (marked[node] != mark) marked[node] = mark, dirty.push_back(node);
+            } else if (b.kind == DUAL_PORT_RAM) {
+                family_show(k);
             } else {
                 for (uint32_t n = 0; n < b.outs; ++n)
                     change(pins[b.first_out + n], registers[k][0] >> n & 1);
@@ -203,13 +212,16 @@ Simulation* gates_new(uint32_t nets, const Table* tables, uint32_t table_count,
     for (uint32_t k = 0; k < flip_flop_count; ++k) s->moved.push_back(k);
     for (uint32_t k = 0; k < block_count; ++k) {
         const Block& b = blocks[k];
-        s->memory.emplace_back(b.kind == BLOCK_RAM ? 256 : b.kind == SINGLE_PORT_RAM ? 16384 : 0);
+        const uint32_t words[] = {256, 16384, 0, 2048, 16, 0};  // by kind
+        s->memory.emplace_back(words[b.kind]);
+        s->held.emplace_back(4);
         s->registers.emplace_back(b.kind == MULTIPLIER ? 12 : 1);
         s->accumulates.push_back(b.kind == MULTIPLIER && !(parameters[b.first_parameter + 10] &&
                                                            parameters[b.first_parameter + 14]));
-        if (b.kind == BLOCK_RAM)  // behind the two modes, 256 words
-            for (uint32_t n = 0; n < 256; ++n)
-                s->memory[k][n] = uint16_t(parameters[b.first_parameter + 2 + n]);
+        const uint32_t before[] = {2, 0, 0, 6, 0, 0};  // parameters before the contents, by kind
+        if (b.kind != SINGLE_PORT_RAM)
+            for (uint32_t n = 0; n < words[b.kind]; ++n)
+                s->memory[k][n] = uint16_t(parameters[b.first_parameter + before[b.kind] + n]);
     }
     return s;
 }
@@ -222,7 +234,8 @@ void gates_force(Simulation* s, uint32_t net, int to) { s->change(net, to); }
 // Let everything settle from the state that flip-flops start in; -1 if it does not.
 int gates_start(Simulation* s) {
     for (uint32_t k = 0; k < s->tables.size() + s->blocks.size(); ++k) {
-        if (k >= s->tables.size() && s->blocks[k - s->tables.size()].kind != MULTIPLIER) continue;
+        if (k >= s->tables.size() &&
+            !FamilyBlocks::combinational(s->blocks[k - s->tables.size()].kind)) continue;
         if (s->marked[k] != s->mark) s->marked[k] = s->mark, s->dirty.push_back(k);
     }
     s->settle();

@@ -86,6 +86,7 @@ class GateNetlist:
     sources: Counter[str]  #: cells that make clocks
     locks: tuple[int, ...]  #: nets that say that a PLL has locked
     logic_cells: int  #: LUT4 and carry bits as they share logic cells
+    initial: tuple[int, ...] = ()  #: nets of flip-flops that start high
 
     @property
     def counts(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The gate simulator ``gates.cpp`` with ``blocks.hpp`` as a Python object."""
+"""The gate simulator ``gates.cpp`` with its blocks as a Python object."""
 
 import ctypes
 import sysconfig
@@ -16,7 +16,8 @@ from .gates import BLOCK_RAM, MULTIPLIER, SINGLE_PORT_RAM, GateNetlist
 __all__ = ["SOURCES", "Counts", "GateSimulator"]
 
 #: Texts of the simulator, the first one first.
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("blocks.hpp", "gates.cpp"))
+SOURCES = tuple(Path(__file__).with_name(name)
+                for name in ("blocks.hpp", "family.hpp", "gates.cpp"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ class GateSimulator:
                   netlist.parameters)
         arguments = [part for array in arrays for part in (array.ctypes.data, len(array))]
         self._gates = self._library.gates_new(netlist.nets, *arguments)
-        for net in (*netlist.locks, *high):
+        for net in (*netlist.locks, *netlist.initial, *high):
             self._library.gates_force(self._gates, net, 1)
         self._check(self._library.gates_start(self._gates))
 

@@ -101,7 +101,8 @@ def simulate_tokens(netlist: GateNetlist, design: Design) -> TokenCounts:
     gates = GateSimulator(netlist, high=(netlist.names["uart_rx"],))
     gates.run(RESET_CYCLES)
     host = HostBoard(GateLine(gates, uart_divisor(clock_hz, design.baud), clock_hz))
-    _load(gates, host, image.memory(), design.core.single_port_beats)
+    if design.core.single_port_beats:  # else the bitstream holds the image
+        _load(gates, host, image.memory(), design.core.single_port_beats)
     host.reset()
     fed, given = [0], []
     for step in range(WARM_TOKENS + COUNTED_TOKENS):

@@ -1,0 +1,1 @@
+"""Simulation of synthesised netlists: tokens of the gates against the integer model."""
