@@ -6,7 +6,7 @@ from pathlib import Path
 from ternforge.cli import command
 from ternforge.errors import UserError
 from ternforge_boards.board import board as find_board
-from ternforge_boards.report.figures import critical_clock, resources
+from ternforge_boards.report.figures import resources
 from ternforge_boards.report.files import read_report
 from ternforge_firmware.image import Image
 from ternforge_model.options import Prompt, Seed, Temperature, Tokens
@@ -37,7 +37,8 @@ def _board_rows(board: str, image: Image, cycles: float) -> Iterator[tuple[str, 
             built = [(f"build in {folder}", f"left out: {error}")]
         else:
             mhz, source = report.design.core_mhz, "the build's clock"
-            clock = critical_clock(report)
+            clock = report.critical_clock
+            assert clock is not None  # a build is placed
             fmax, constraint = clock.achieved_mhz, clock.constrained_mhz
             built = [("Fmax", f"{fmax:.1f} MHz (constraint {constraint:.1f} MHz), nextpnr")]
             built += [(name, f"{count:,} of {available:,} ({count / available:.0%})")

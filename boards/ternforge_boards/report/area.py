@@ -9,7 +9,12 @@ from .cells import COUNTED, taken
 from .schema import Area, AreaReport, UnitArea
 from .units import Units
 
-__all__ = ["area_report"]
+__all__ = ["area_report", "available"]
+
+
+def available(board: Board) -> Area:
+    """What the device has."""
+    return Area(**{what: getattr(board.resources, what) for what in COUNTED})
 
 
 def area_report(module: dict[str, Any], units: Units, board: Board,
@@ -37,9 +42,8 @@ def area_report(module: dict[str, Any], units: Units, board: Board,
     areas = [UnitArea(name=name, area=Area(**{what: counts[what] for what in COUNTED}))
              for name, counts in found.items()]
     areas.sort(key=lambda unit: (-unit.area.lut, -unit.area.ff, unit.name))
-    have = board.resources
     return AreaReport(
         total=Area(**{what: total[what] for what in COUNTED}),
-        available=Area(**{what: getattr(have, what) for what in COUNTED}),
+        available=available(board),
         units=tuple(areas), cells=len(units.of_cell), indirect=len(units.indirect),
         source="total: nextpnr; units: cells of the netlist, counted as nextpnr packs them")

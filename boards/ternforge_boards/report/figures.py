@@ -8,10 +8,10 @@ from typing import Any
 
 from ternforge.output import write_text
 
-from .schema import Area, ClockReport, Report
+from .schema import Area, Report
 from .value import Status, Value
 
-__all__ = ["MEANINGS", "Figure", "critical_clock", "figures", "resources", "write_csv"]
+__all__ = ["MEANINGS", "Figure", "figures", "resources", "write_csv"]
 
 #: What the cycles of each cause went to.
 MEANINGS = {
@@ -51,11 +51,6 @@ def resources(area: Area, available: Area) -> Iterator[tuple[str, int, int]]:
     for field, title in RESOURCES.items():
         if have := getattr(available, field):
             yield title, getattr(area, field), have
-
-
-def critical_clock(report: Report) -> ClockReport:
-    """The clock with the least to spare, relative to its constraint."""
-    return min(report.clocks, key=lambda clock: clock.achieved_mhz / clock.constrained_mhz)
 
 
 def figures(report: Report) -> Iterator[Figure]:

@@ -159,3 +159,9 @@ class Report(Record):
     power: Power | None = Field(default=None, description="null until it is estimated")
     evidence: Evidence
     bitstream: str | None
+
+    @property
+    def critical_clock(self) -> ClockReport | None:
+        """The clock with the least to spare for its constraint; None if none was placed."""
+        return min(self.clocks, key=lambda clock: clock.achieved_mhz / clock.constrained_mhz,
+                   default=None)

@@ -6,10 +6,11 @@ from ternforge.errors import UserError
 from ternforge_boards.area import AREA_FAMILIES
 from ternforge_boards.board import Board
 from ternforge_boards.nextpnr import GOWIN_MULTIPLIERS
+from ternforge_boards.report.area import available
 from ternforge_boards.report.schema import Area
 from ternforge_boards.yosys import Netlist
 
-__all__ = ["COUNTED", "available", "check_area", "netlist_area"]
+__all__ = ["COUNTED", "check_area", "netlist_area"]
 
 #: Where the counts come from.
 COUNTED = "Yosys, before packing: nextpnr adds what it needs for carries, constants and registers"
@@ -38,12 +39,6 @@ def netlist_area(netlist: Netlist, family: str) -> Area:
 
     return Area(lut=count("lut"), ff=netlist.flip_flops, block_ram=count("block_ram"),
                 dsp=count("dsp"), spram=count("spram"))
-
-
-def available(board: Board) -> Area:
-    """What the device has."""
-    have = board.resources
-    return Area(lut=have.lut, ff=have.ff, block_ram=have.block_ram, dsp=have.dsp, spram=have.spram)
 
 
 def check_area(area: Area, board: Board) -> None:

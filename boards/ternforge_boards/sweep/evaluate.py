@@ -20,6 +20,7 @@ from ternforge_boards.handoff import TOP, write_build_sources
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.measure import measure_component
 from ternforge_boards.power.build import estimate_power, with_power
+from ternforge_boards.report.area import available
 from ternforge_boards.report.build import design_hash, make_report
 from ternforge_boards.report.memory import bytes_per_cycle, memory_name
 from ternforge_boards.report.schema import (
@@ -35,7 +36,7 @@ from ternforge_boards.yosys import Netlist, flow_versions, synthesise
 from ternforge_firmware.image import Image
 from ternforge_sim.cycles import measure_cycles
 
-from .counts import COUNTED, available, check_area, netlist_area
+from .counts import COUNTED, check_area, netlist_area
 from .design import core_verilog, design_of
 from .models import image_of
 from .point import CyclesFrom, Depth, Estimate, Point, Result

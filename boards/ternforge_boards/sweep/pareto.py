@@ -110,8 +110,7 @@ def _candidate(result: Result) -> Candidate:
     assert throughput is not None
     speed = throughput.tokens_per_second_summed
     power: Value | None = None if report is None or report.power is None else report.power.core
-    clocks = () if report is None else report.clocks
-    critical = min(clocks, key=lambda c: c.achieved_mhz / c.constrained_mhz, default=None)
+    critical = report and report.critical_clock
     return Candidate(
         name=result.point.name, board=result.point.board, model=result.point.model,
         tokens_per_second=speed.value or 0.0, status=speed.status.value,

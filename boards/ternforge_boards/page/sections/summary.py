@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ternforge_boards.page.tables import Cell, Column, Table, missing, share, shown
-from ternforge_boards.report.schema import ClockReport, Report
+from ternforge_boards.report.schema import Report
 from ternforge_boards.report.text import figure, number, percent
 from ternforge_boards.report.value import Status
 
 from . import Builds
 
-__all__ = ["Card", "core_clock", "summary_section"]
+__all__ = ["Card", "summary_section"]
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,6 @@ class Card:
     report: Report
     speed: Cell
     figures: list[tuple[str, Cell]]
-
-
-def core_clock(report: Report) -> ClockReport | None:
-    """The clock with the least to spare."""
-    return min(report.clocks, key=lambda c: c.achieved_mhz / c.constrained_mhz, default=None)
 
 
 def summary_section(builds: Builds) -> dict[str, Any]:
@@ -44,7 +39,7 @@ def summary_section(builds: Builds) -> dict[str, Any]:
 
 
 def _figures(report: Report) -> list[tuple[str, Cell]]:
-    clock, total, have = core_clock(report), report.area.total, report.area.available
+    clock, total, have = report.critical_clock, report.area.total, report.area.available
     fmax = missing("not placed") if clock is None else Cell(
         f"{number(clock.achieved_mhz)} MHz", key=clock.achieved_mhz, status=Status.MEASURED,
         detail=f"{'meets' if clock.met else 'misses'} {number(clock.constrained_mhz)} MHz",
