@@ -46,7 +46,9 @@ def measure(model: str, seeds: Sequence[int]) -> Data:
         report = read_report(Path(work))
     clock, told = report.critical_clock, report.throughput
     assert clock is not None  # a build is placed
-    return {**report.area.total.model_dump(), "fmax_mhz": clock.achieved_mhz,
+    return {"checked_tokens": report.evidence.checked_tokens,
+            "bit_exact": report.evidence.bit_exact,
+            **report.area.total.model_dump(), "fmax_mhz": clock.achieved_mhz,
             "cycles_per_token": told.cycles_per_token.value,
             "tokens_per_second": told.tokens_per_second.value,
             "weight_stream_share": told.bandwidth_share.value}

@@ -47,7 +47,8 @@ class Peer:
 
 
 def _int8(peer: Peer) -> tuple[str, str, float, int]:
-    array = Int8Array(peer.size, dsp=peer.name.endswith("dsp"))
+    array = Int8Array(peer.size, dsp=peer.name.endswith("dsp"),
+                      keep=peer.target.family == "ice40")
     return generate(array, "peer").text, "peer", peer.size, int8_wrong(array)
 
 

@@ -22,6 +22,9 @@ class Int8Array(wiring.Component):
         Write products as ``*``, which synthesis gives to multiplier blocks; otherwise as a tree of
         adders for the code's multiples by the bits of the weight, which takes half of the tables
         that Yosys 0.70 makes of ``*`` without multiplier blocks.
+    keep : bool
+        Keep the registers of products out of the multiplier blocks: where two are added,
+        ``ice40_dsp`` of Yosys 0.70 otherwise loses an addend.
 
     Attributes
     ----------
@@ -42,10 +45,10 @@ class Int8Array(wiring.Component):
     codes: data.View
     o: stream.Interface
 
-    def __init__(self, macs: int, *, dsp: bool):
+    def __init__(self, macs: int, *, dsp: bool, keep: bool = False):
         if macs < 2 or macs & (macs - 1):
             raise ValueError(f"Int8Array macs must be a power of two, at least 2, not {macs}")
-        self.macs, self.dsp = macs, dsp
+        self.macs, self.dsp, self.keep = macs, dsp, keep
         self.latency = macs.bit_length() + (0 if dsp else 2)
         vector = data.ArrayLayout(signed(8), macs)
         super().__init__({
@@ -56,8 +59,8 @@ class Int8Array(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        def register(value: Value) -> Signal:
-            s = Signal(value.shape(), reset_less=True)
+        def register(value: Value, **attributes: int) -> Signal:
+            s = Signal(value.shape(), reset_less=True, attrs=attributes)
             m.d.sync += s.eq(value)
             return s
 
@@ -69,7 +72,7 @@ class Int8Array(wiring.Component):
 
         def product(weight: Value, code: Value) -> Value:
             if self.dsp:
-                return register(weight * code)
+                return register(weight * code, **({"keep": 1} if self.keep else {}))
             parts = [(code.as_unsigned() & weight[bit].replicate(8)).as_signed()
                      for bit in range(8)]
             return total([register((even + (odd << 1)) << bit)
