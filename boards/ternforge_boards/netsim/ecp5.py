@@ -66,7 +66,7 @@ def _text(cell: Cell, name: str, default: str) -> str:
 
 
 def _lut4(e: Elements, name: str, cell: Cell) -> None:
-    e.table([e.bit(cell, pin) for pin in "ABCD"], e.bit(cell, "Z"), number(cell, "INIT"))
+    e.table([e.bit(cell, pin, "x") for pin in "ABCD"], e.bit(cell, "Z"), number(cell, "INIT"))
 
 
 def _pfumx(e: Elements, name: str, cell: Cell) -> None:
@@ -78,10 +78,10 @@ def _l6mux21(e: Elements, name: str, cell: Cell) -> None:
 
 
 def _ccu2c(e: Elements, name: str, cell: Cell) -> None:
-    carry = e.bit(cell, "CIN")
+    carry = e.bit(cell, "CIN", "x")
     for half in "01":
         contents, injects = number(cell, f"INIT{half}"), _text(cell, f"INJECT1_{half}", "YES")
-        a, b, c, d = (e.bit(cell, f"{pin}{half}") for pin in "ABCD")
+        a, b, c, d = (e.bit(cell, f"{pin}{half}", "x") for pin in "ABCD")
         inner, out = e.new(), e.bit(cell, "COUT") if half == "1" else e.new()
         e.table([a, b, c, d], inner, contents)
         added = carry if injects != "YES" else "0"

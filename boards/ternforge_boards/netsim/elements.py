@@ -94,7 +94,8 @@ class Elements:
 
     def bit(self, cell: Cell, port: str, default: str = "0") -> Any:
         """The net of a pin, or the level at it: ``0`` or ``1``; ``default`` if it is open."""
-        return (self.bits(cell, port) or [default])[0]
+        found = (self.bits(cell, port) or [default])[0]
+        return str(self.undefined) if found == "x" else found
 
     def bits(self, cell: Cell, port: str) -> list[Any]:
         """As :meth:`bit`, of all bits of a port."""

@@ -79,7 +79,7 @@ def gowin_netlist(module: dict[str, Any], undefined: int = 0) -> GateNetlist:
 def _lut(e: Elements, name: str, cell: Cell) -> None:
     inputs = int(cell["type"][-1])
     contents = number(cell, "INIT") & (1 << (1 << inputs)) - 1
-    e.table([e.bit(cell, f"I{k}") for k in range(inputs)], e.bit(cell, "F"), contents)
+    e.table([e.bit(cell, f"I{k}", "x") for k in range(inputs)], e.bit(cell, "F"), contents)
 
 
 def _mux2(e: Elements, name: str, cell: Cell) -> None:
