@@ -1,8 +1,8 @@
 """A synthesised Gowin netlist as elements of the gate simulator.
 
 Cells do what Yosys' models of them do (``share/gowin/cells_sim.v``). Block RAM and multipliers have
-none: they are as Gowin's UG285 and UG287 and Yosys' mapping to them (``brams_map.v``,
-``dsp_map.v``) say.
+none: they are as Yosys' mappings use them (``brams_map.v``, ``dsp_map.v``). Gowin's own texts
+(UG285, UG287) were not compared.
 """
 
 from typing import Any
