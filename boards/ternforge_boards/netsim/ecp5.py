@@ -1,8 +1,8 @@
 """A synthesised ECP5 netlist as elements of the gate simulator.
 
-Cells do what Yosys' models of them do (``share/ecp5``). It has none of two, block RAM and multiplier:
-they are as Yosys' mappings use them (``share/lattice/brams_map_16kd.v``, ``dsp_map_18x18.v``).
-Lattice's own texts (FPGA-TN-02204, FPGA-TN-02205) were not compared.
+Cells do what Yosys' models of them do (``share/ecp5``). It has none of two: block RAM and
+multipliers are as Yosys' mappings use them (``share/lattice/brams_map_16kd.v``,
+``dsp_map_18x18.v``). Lattice's own texts (FPGA-TN-02204, FPGA-TN-02205) were not compared.
 """
 
 from typing import Any
