@@ -59,8 +59,8 @@ class Int8Array(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        def register(value: Value, **attributes: int) -> Signal:
-            s = Signal(value.shape(), reset_less=True, attrs=attributes)
+        def register(value: Value, name: str = "s") -> Signal:
+            s = Signal(value.shape(), reset_less=True, name=name)
             m.d.sync += s.eq(value)
             return s
 
@@ -72,7 +72,7 @@ class Int8Array(wiring.Component):
 
         def product(weight: Value, code: Value) -> Value:
             if self.dsp:
-                return register(weight * code, **({"keep": 1} if self.keep else {}))
+                return register(weight * code, "kept_product" if self.keep else "s")
             parts = [(code.as_unsigned() & weight[bit].replicate(8)).as_signed()
                      for bit in range(8)]
             return total([register((even + (odd << 1)) << bit)

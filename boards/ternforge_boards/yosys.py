@@ -31,8 +31,8 @@ HIDE = "rename -hide w:*[[]*; "
 #: Keeps the register of a product out of the multiplier blocks. Where one product's register is
 #: added to another product, `ice40_dsp` of Yosys 0.70 takes it into both blocks, as the output of
 #: one and the addend of the other; the addend's inputs are then left undefined, and it is lost. The
-#: name is that of ``ternforge.core.multiply``; :func:`.netlist.lost_addends` finds all others.
-KEEP_PRODUCT = "setattr -set keep 1 w:low_product; "
+#: first name is that of ``ternforge.core.multiply``; :func:`.netlist.lost_addends` finds others.
+KEEP_PRODUCT = "setattr -set keep 1 w:low_product w:kept_product*; "
 
 #: Cells whose presence means that the clock pin carries the oscillator's frequency.
 PLL_CELLS = ("EHXPLLL", "SB_PLL40_CORE", "SB_PLL40_PAD", "SB_PLL40_2_PAD",

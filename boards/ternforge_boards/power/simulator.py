@@ -13,7 +13,10 @@ from ternforge.process import ToolError, find_tool, run_tool
 
 from .gates import BLOCK_RAM, MULTIPLIER, SINGLE_PORT_RAM, GateNetlist
 
-__all__ = ["SOURCES", "Counts", "GateSimulator"]
+__all__ = ["SOURCES", "WORDS", "Counts", "GateSimulator"]
+
+#: Words of 16 bits in each kind of memory that can be loaded.
+WORDS = {BLOCK_RAM: 256, SINGLE_PORT_RAM: 16384}
 
 #: Texts of the simulator, the first one first.
 SOURCES = tuple(Path(__file__).with_name(name)
@@ -120,13 +123,21 @@ class GateSimulator:
         """Begin to count, in cycles that begin with the net ``watched`` at ``level``; or pause."""
         self._library.gates_count(self._gates, on, watched, level)
 
+    def _check_range(self, block: int, address: int, count: int) -> None:
+        depth = WORDS.get(self.netlist.block_kinds[block], 0)
+        if not 0 <= address <= address + count <= depth:
+            raise ValueError(f"words must lie within the {depth} of block {block}, not at "
+                             f"{address} to {address + count}")
+
     def load(self, block: int, words: np.ndarray, address: int = 0) -> None:
         """Put ``words``, uint16, into a memory from ``address`` up."""
         flat = np.ascontiguousarray(words, np.uint16)
+        self._check_range(block, address, len(flat))
         self._library.gates_load(self._gates, block, address, len(flat), flat.ctypes.data)
 
     def peek(self, block: int, count: int, address: int = 0) -> np.ndarray:
         """What a memory holds from ``address`` up, uint16 ``[count]``."""
+        self._check_range(block, address, count)
         words = np.zeros(count, np.uint16)
         self._library.gates_peek(self._gates, block, address, count, words.ctypes.data)
         return words

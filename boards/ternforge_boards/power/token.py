@@ -20,9 +20,9 @@ from ternforge_model.integer import IntegerModel
 
 from .gates import SINGLE_PORT_RAM, Delays, GateNetlist, gate_netlist
 from .serial import GateLine
-from .simulator import SOURCES, Counts, GateSimulator
+from .simulator import SOURCES, WORDS, Counts, GateSimulator
 
-__all__ = ["TokenCounts", "simulate_tokens", "token_counts"]
+__all__ = ["TokenCounts", "load_image", "simulate_tokens", "started", "token_counts"]
 
 #: Tokens before counting begins, so that states and vectors hold what they usually do; and counted.
 WARM_TOKENS, COUNTED_TOKENS = 2, 2
@@ -61,29 +61,47 @@ def _pattern(number: int, width: int) -> bytes:
     return word.to_bytes(width // 8, "little")
 
 
-def _load(gates: GateSimulator, host: HostBoard, beats: np.ndarray, single_port: int) -> None:
+def started(netlist: GateNetlist) -> GateSimulator:
+    """A simulation whose reset is over, with an idle serial line."""
+    gates = GateSimulator(netlist, high=(netlist.names["uart_rx"],))
+    gates.run(RESET_CYCLES)
+    return gates
+
+
+def load_image(gates: GateSimulator, host: HostBoard, beats: np.ndarray, single_port: int) -> None:
     """Put an image into the memories: through the host port, and straight into single-port RAM.
 
     Which bit of a beat each bit of a single-port RAM holds is seen from patterns that the host
-    port wrote before.
+    port wrote before; in the words behind them, the range of addresses that it is for.
     """
     width = 8 * beats.shape[1]
+    ranges = -(-single_port // WORDS[SINGLE_PORT_RAM])
 
     def write(address: int, beat: bytes) -> None:
         host.request(Command.WRITE, address.to_bytes(3, "little") + beat)
 
     rams = [k for k, kind in enumerate(gates.netlist.block_kinds) if kind == SINGLE_PORT_RAM]
     if rams:
-        for number in range(PATTERNS):
-            write(number, _pattern(number, width))
+        ones, marks = b"\xff" * (width // 8), (ranges - 1).bit_length()
+        for each in range(ranges):
+            start = each * WORDS[SINGLE_PORT_RAM]
+            for number in range(PATTERNS):
+                write(start + number, _pattern(number, width))
+            for number in range(marks):
+                write(start + PATTERNS + number, ones if each >> number & 1 else bytes(width // 8))
         bits = np.unpackbits(beats[:single_port], axis=1, bitorder="little").astype(np.uint16)
         for ram in rams:
-            seen, words = gates.peek(ram, PATTERNS), np.zeros(len(bits), np.uint16)
+            seen = gates.peek(ram, PATTERNS + marks)
+            first = WORDS[SINGLE_PORT_RAM] * sum(
+                bool(word) << number for number, word in enumerate(seen[PATTERNS:]))
+            held = bits[first:first + WORDS[SINGLE_PORT_RAM]]
+            words = np.zeros(len(held), np.uint16)
             for bit in range(16):
-                code = sum(int(word >> bit & 1) << number for number, word in enumerate(seen))
+                code = sum(int(word >> bit & 1) << number
+                           for number, word in enumerate(seen[:PATTERNS]))
                 if not code:
                     raise ToolError("a bit of a single-port RAM holds no bit of a beat")
-                words |= bits[:, code - 1] << bit
+                words |= held[:, code - 1] << bit
             gates.load(ram, words)
     for address in range(single_port if rams else 0, len(beats)):
         write(address, beats[address].tobytes())
@@ -98,11 +116,10 @@ def simulate_tokens(netlist: GateNetlist, design: Design) -> TokenCounts:
         If a token differs from the integer model's.
     """
     image, clock_hz = design.image, round(design.core_mhz * 1e6)
-    gates = GateSimulator(netlist, high=(netlist.names["uart_rx"],))
-    gates.run(RESET_CYCLES)
+    gates = started(netlist)
     host = HostBoard(GateLine(gates, uart_divisor(clock_hz, design.baud), clock_hz))
     if design.core.single_port_beats:  # else the bitstream holds the image
-        _load(gates, host, image.memory(), design.core.single_port_beats)
+        load_image(gates, host, image.memory(), design.core.single_port_beats)
     host.reset()
     fed, given = [0], []
     for step in range(WARM_TOKENS + COUNTED_TOKENS):
