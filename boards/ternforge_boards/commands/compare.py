@@ -15,6 +15,7 @@ from ternforge_boards.report.compare import Comparison, Versioned, compare
 from ternforge_boards.report.figures import write_csv
 from ternforge_boards.report.older import read_any
 from ternforge_boards.report.published import ANCHORS
+from ternforge_boards.report.show import wide
 from ternforge_boards.report.text import shown
 from ternforge_boards.report.value import Status, Value
 
@@ -76,9 +77,6 @@ def _rows(compared: Comparison) -> list[dict[str, Any]]:
     return rows
 
 
-#: Columns of text where no terminal tells how many it has.
-WIDE = 160
-
 #: Columns of figures; the unit of each that has one stands in its title.
 FIGURES = ("tok/s per stream", "tok/s summed", "power", "of", "tok/s per W", "energy per token",
            "tok/s per 1000 LUT", "tok/s per GB/s", "share of own limit")
@@ -86,9 +84,7 @@ FIGURES = ("tok/s per stream", "tok/s summed", "power", "of", "tok/s per W", "en
 
 def print_comparison(compared: Comparison, console: Console | None = None) -> None:
     """The figures, then what is not like for like, and where published ones are from."""
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(file=console.file, width=WIDE)
+    console = wide(console)
     table = Table(title="comparison", title_justify="left")
     table.add_column("system", overflow="fold", min_width=16)
     for column in FIGURES:

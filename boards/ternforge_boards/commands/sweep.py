@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ternforge.cli import command
 from ternforge.errors import UserError
 from ternforge.output import print_json, to_json, write_text
+from ternforge_boards.report.show import wide
 from ternforge_boards.sweep.grid import make_grid, read_grid
 from ternforge_boards.sweep.pareto import pareto
 from ternforge_boards.sweep.plan import plan
@@ -182,7 +183,7 @@ def sweep(
     if as_json:
         print_json(data)
     else:
-        print_sweep(planned, results, Console())
+        print_sweep(planned, results, wide())
         Console().print(f"{len(rest)} points worked on in {time.monotonic() - started:.1f} s; all "
                         f"in {out}", markup=False, soft_wrap=True)
     if not candidates:

@@ -10,10 +10,19 @@ from .paths import merged
 from .schema import Report
 from .text import shown
 
-__all__ = ["print_report", "print_summary", "report_csv"]
+__all__ = ["print_report", "print_summary", "report_csv", "wide"]
+
+#: Columns of text where no terminal tells how many it has.
+WIDE = 160
 
 #: Sections with a table of their own.
 OWN = ("area by unit", "cycles by cause")
+
+
+def wide(console: Console | None = None) -> Console:
+    """A console for a table of many columns; the terminal's own width where there is one."""
+    console = console or Console()
+    return console if console.is_terminal else Console(file=console.file, width=WIDE)
 
 
 def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
