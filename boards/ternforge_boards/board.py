@@ -98,6 +98,11 @@ class Board:
     loader: str = ""  #: what openFPGALoader calls it; empty if it does not know the board
     cable: str = ""  #: and then its JTAG adapter, if it has one
 
+    @property
+    def identifier(self) -> str:
+        """Its name as Verilog and file names have it."""
+        return self.name.replace("-", "_")
+
     def pin(self, port: str) -> Pin:
         """The pin of a port; raises :class:`~ternforge.errors.UserError` if there is none."""
         for pin in self.pins:

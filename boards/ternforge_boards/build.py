@@ -15,7 +15,7 @@ from ternforge_boards.jobs import Jobs, Progress
 from ternforge_boards.nextpnr import Clock, Placement, pack, place_seeds
 from ternforge_boards.yosys import Netlist, flow_versions, synthesise
 
-__all__ = ["BuildResult", "SeedResult", "TimingError", "build"]
+__all__ = ["BuildResult", "SeedResult", "TimingError", "build", "inputs_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def build(
     ToolError
         If a tool fails, for example because the design does not fit.
     """
-    verilog, memories = _inputs(sources)
+    verilog, memories = inputs_of(sources)
     if not seeds:
         raise UserError("seeds must name at least one seed")
     if any(seed < 0 for seed in seeds):
@@ -161,8 +161,8 @@ def _result(netlist: Netlist, best: Placement, placements: Sequence[Placement], 
     )
 
 
-def _inputs(sources: Path | Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Verilog and memory files."""
+def inputs_of(sources: Path | Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Verilog and memory files of a folder, or among files; test benches are left out."""
     if isinstance(sources, Path):
         if not sources.is_dir():
             raise FileNotFoundError(2, "no such folder", str(sources))

@@ -50,6 +50,11 @@ class Design:
     dram: DramConfig | None = None  #: the memory beside the FPGA, at this clock
     controller: str = ""  #: Verilog of its controller
 
+    @property
+    def top(self) -> str:
+        """Module of the board-level top."""
+        return f"{TOP}_{self.board.identifier}"
+
 
 def _beats(image: Image) -> list[int]:
     """Image memory as integers, byte 0 lowest."""
@@ -104,7 +109,7 @@ def make_design(board: Board, image: Image, core_mhz: float | None = None,
 def write_build_sources(design: Design, folder: Path) -> None:
     """What synthesis reads: design, memory contents, board-level top."""
     design.verilog.write(folder)
-    write_text(folder / f"{design.board.name.replace('-', '_')}_top.v", design.board_top)
+    write_text(folder / f"{design.board.identifier}_top.v", design.board_top)
     if design.controller:
         write_text(folder / "litedram.v", design.controller)
 
@@ -183,7 +188,7 @@ def write_handoff(design: Design, out: Path) -> list[str]:
             write_text(folder / "litedram.v", design.controller)
         top = folder / "board"
         top.mkdir()
-        write_text(top / f"{design.board.name.replace('-', '_')}_top.v", design.board_top)
+        write_text(top / f"{design.board.identifier}_top.v", design.board_top)
         write_text(top / constraints_name(design.board), constraints(design.board))
         files = [path for path in folder.rglob("*") if path.is_file()]
         return sorted(path.relative_to(folder).as_posix() for path in files)

@@ -1,19 +1,17 @@
 """``ternforge build`` and ``ternforge report``."""
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from ternforge.cache import cache_dir
 from ternforge.cli import command
 from ternforge.errors import UserError
 from ternforge.output import print_json
 from ternforge_boards.board import board as find_board
-from ternforge_boards.build import build as run_build
-from ternforge_boards.handoff import TOP, make_design, write_build_sources
+from ternforge_boards.flow import build_design, synthesise_design
+from ternforge_boards.handoff import TOP, make_design
 from ternforge_boards.jobs import Jobs, console_progress
 from ternforge_boards.netsim.check import check_netlist as run_check
 from ternforge_boards.netsim.check import require_on_chip
@@ -24,7 +22,7 @@ from ternforge_boards.report.build import make_report
 from ternforge_boards.report.files import plain, read_report, write_report
 from ternforge_boards.report.show import print_report, print_summary, report_csv
 from ternforge_boards.report.throughput import simulated_speed
-from ternforge_boards.yosys import nextpnr_package, synthesise, tool_version
+from ternforge_boards.yosys import nextpnr_package, tool_version
 from ternforge_sim.commands import open_image
 from ternforge_sim.cycles import measure_cycles
 
@@ -67,21 +65,15 @@ def build(
     with console.status("simulating for cycles per token ..."):
         cycles = measure_cycles(design.core, packed, dram=design.dram)
     suffix = PACKERS[record.family].suffix
-    with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work, \
-            console_progress(console) as progress:
-        write_build_sources(design, Path(work))
-        top = f"{TOP}_{record.name.replace('-', '_')}"
+    with console_progress(console) as progress:
         if check_netlist:
-            netlist = synthesise(sorted(Path(work).glob("*.v")), sorted(Path(work).glob("*.mem")),
-                                 record, Jobs(progress), top=top)
+            netlist = synthesise_design(design, Jobs(progress))
             checked = run_check(netlist, design, progress)
             console.print(f"{checked.tokens} tokens of the netlist are the integer model's, "
                           f"{checked.cycles_per_token:,.0f} cycles each", highlight=False)
-        result = run_build(Path(work), record, folder / f"{TOP}{suffix}", top=top,
-                           seeds=range(seed, seed + seeds), allow_timing_fail=allow_timing_fail,
-                           # nextpnr knows the clock behind a PLL, but not of a Gowin part
-                           freq_mhz=design.core_mhz if record.family == "gowin" else None,
-                           progress=progress)
+        result = build_design(design, folder / f"{TOP}{suffix}",
+                              seeds=range(seed, seed + seeds),
+                              allow_timing_fail=allow_timing_fail, progress=progress)
     with console.status("making the report ..."):
         made = make_report(design, result, simulated_speed(
             design.core, design.dram, design.core_mhz, cycles))

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from ternforge.cache import cache_dir
 from ternforge.errors import UserError
 from ternforge_boards.board import board as find_board
-from ternforge_boards.handoff import TOP, Design, make_design, write_build_sources
+from ternforge_boards.flow import synthesise_design
+from ternforge_boards.handoff import make_design
 from ternforge_boards.jobs import Jobs, Progress
 from ternforge_boards.report.schema import Power, Report
-from ternforge_boards.yosys import Netlist, synthesise
 from ternforge_sim.commands import open_image
 
 from .build import estimate_power
@@ -45,17 +43,7 @@ def estimate_folder(folder: Path, report: Report, *, coefficients: Path | None =
         raise UserError(f"the image in {str(folder)!r} is not the one of its report: build again")
     design = make_design(find_board(report.design.board), image, report.design.core_mhz,
                          report.design.baud)
-    netlist = _netlist(design, tools) if design.board.family == "ice40" else None
+    netlist = (synthesise_design(design, Jobs(tools)) if design.board.family == "ice40"
+               else None)
     return estimate_power(report, design, netlist, coefficients=coefficients,
                           idle_watts=idle_watts, progress=progress)
-
-
-def _netlist(design: Design, tools: Progress | None) -> Netlist:
-    """As the build has synthesised it; found in the cache."""
-    board = design.board
-    with TemporaryDirectory(dir=cache_dir("work")) as work:
-        write_build_sources(design, Path(work))
-        sources = sorted(Path(work).glob("*.v"))
-        memories = [*sorted(Path(work).glob("*.mem")), *sorted(Path(work).glob("*.hex"))]
-        return synthesise(sources, memories, board, Jobs(tools),
-                          top=f"{TOP}_{board.name.replace('-', '_')}")

@@ -3,20 +3,19 @@
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ternforge.cache import cache_dir, content_key
 from ternforge.errors import UserError
 from ternforge.mem.litedram import DramConfig
-from ternforge.output import write_text
 from ternforge.process import ToolError
 from ternforge_boards import handoff
 from ternforge_boards.board import Board
 from ternforge_boards.board import board as find_board
-from ternforge_boards.build import build
-from ternforge_boards.handoff import TOP, write_build_sources
+from ternforge_boards.build import inputs_of
+from ternforge_boards.flow import build_design, synthesise_design
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.measure import measure_component
 from ternforge_boards.power.build import estimate_power, with_power
@@ -107,28 +106,19 @@ def report_of(point: Point) -> Report:
     if point.alone:
         return _report(point, board, image, _core_alone(point, board, image), None)
     design = design_of(point, board, image)
-    with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
-        write_build_sources(design, Path(work))
-        if point.depth is Depth.ROUTE:
-            return _routed(point, design, Path(work))
-        built = _counted(Path(work), board, _top(board), digest=design_hash(design),
-                         core_mhz=design.core_mhz)
+    if point.depth is Depth.ROUTE:
+        return _routed(point, design)
+    built = _counted(synthesise_design(design, Jobs()), board, digest=design_hash(design),
+                     core_mhz=design.core_mhz)
     return _report(point, board, image, built, design.dram)
 
 
-def _top(board: Board) -> str:
-    return f"{TOP}_{board.name.replace('-', '_')}"
-
-
-def _routed(point: Point, design: handoff.Design, work: Path) -> Report:
+def _routed(point: Point, design: handoff.Design) -> Report:
     """As ``ternforge build`` and ``ternforge report`` tell it, power included."""
-    board = design.board
-    result = build(work, board, top=_top(board), seeds=(point.seed,), jobs=1,
-                   allow_timing_fail=True,
-                   freq_mhz=design.core_mhz if board.family == "gowin" else None)
-    report = make_report(design, result, _speed(point, board, design.image, design.core_mhz,
-                                                design.dram))
-    power = estimate_power(report, design, _synthesised(work, board, _top(board)))
+    result = build_design(design, seeds=(point.seed,), jobs=1, allow_timing_fail=True)
+    speed = _speed(point, design.board, design.image, design.core_mhz, design.dram)
+    report = make_report(design, result, speed)
+    power = estimate_power(report, design, synthesise_design(design, Jobs()))
     return with_power(report, power).model_copy(update={"name": point.name})
 
 
@@ -159,16 +149,10 @@ def _report(point: Point, board: Board, image: Image, built: _Build,
         clocks=built.clocks, throughput=speed.throughput, evidence=speed.evidence, bitstream=None)
 
 
-def _synthesised(work: Path, board: Board, top: str) -> Netlist:
-    files: Sequence[Path] = sorted(work.iterdir())
-    return synthesise([file for file in files if file.suffix == ".v"],
-                      [file for file in files if file.suffix == ".mem"], board, Jobs(), top=top)
-
-
-def _counted(work: Path, board: Board, top: str, *, digest: str, core_mhz: float,
+def _counted(netlist: Netlist, board: Board, *, digest: str, core_mhz: float,
              note: str = "") -> _Build:
-    """The cells of the sources in ``work``."""
-    area = netlist_area(_synthesised(work, board, top), board.family)
+    """The cells of a netlist."""
+    area = netlist_area(netlist, board.family)
     check_area(area, board)
     return _Build(design_hash=digest, core_mhz=core_mhz, area=area, source=COUNTED + note)
 
@@ -180,10 +164,9 @@ def _core_alone(point: Point, board: Board, image: Image) -> _Build:
     note = "; the core alone, without host port and memory controller"
     if point.depth is Depth.SYNTH:
         with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
-            for name, text in {f"{verilog.name}.v": verilog.text, **verilog.memories}.items():
-                write_text(Path(work) / name, text)
-            return _counted(Path(work), board, verilog.name, digest=digest,
-                            core_mhz=point.core_mhz, note=note)
+            verilog.write(Path(work))
+            netlist = synthesise(*inputs_of(Path(work)), board, Jobs(), top=verilog.name)
+        return _counted(netlist, board, digest=digest, core_mhz=point.core_mhz, note=note)
     unit = measure_component(verilog.text, verilog.name, board.family, (point.seed,),
                              point.core_mhz, memories=verilog.memories, device=board.device)
     met = unit.fmax_mhz >= unit.freq_mhz
