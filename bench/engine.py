@@ -160,22 +160,28 @@ class Run:
             self.taken.add(measurement.name)
             return _record(measurement, self._seeds)
 
-        key = self._keys[measurement.name]
         if self._fresh and measurement.name not in self.taken:
-            shutil.rmtree(cache_dir(KIND) / key, ignore_errors=True)
-        record = _kept(key, take) if measurement.kept else json.loads(take())
+            self._forget(measurement)
+        record = (_kept(self._keys[measurement.name], take) if measurement.kept
+                  else json.loads(take()))
         return record["data"], record["seconds"]
+
+    def _folder(self, measurement: Measurement) -> Path:
+        return cache_dir(KIND) / self._keys[measurement.name]
+
+    def _forget(self, measurement: Measurement) -> None:
+        shutil.rmtree(self._folder(measurement), ignore_errors=True)
 
     def measure_side_by_side(self, names: Iterable[str], jobs: int) -> None:
         """:meth:`measure` several, ``jobs`` at a time; those that time something are left out."""
         asked = [self._measurements[name] for name in dict.fromkeys(names)]
-        wanted = [one for one in asked if one.kept and (
-            self._fresh or not (cache_dir(KIND) / self._keys[one.name]).is_dir())]
+        kept = [one for one in asked if one.kept]
+        if self._fresh:
+            for one in kept:
+                self._forget(one)
+        wanted = [one for one in kept if not self._folder(one).is_dir()]
         # Spawned, so that no process inherits what another has open or loaded.
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            if self._fresh:
-                for one in wanted:
-                    shutil.rmtree(cache_dir(KIND) / self._keys[one.name], ignore_errors=True)
             pending = {pool.submit(_try, one, self._keys[one.name], self._seeds): one.name
                        for one in wanted}
             try:

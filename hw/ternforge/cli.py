@@ -42,6 +42,7 @@ EXTRAS = {
     "distributed": "sweep",
     "dask_jobqueue": "sweep",
     "yaml": "sweep",
+    "squarify": "html",
     "hypothesis": "dev",
     "pytest": "dev",
 }

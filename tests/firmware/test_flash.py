@@ -15,7 +15,7 @@ from ternforge_firmware.host import Board
 from ternforge_firmware.image import ImageError
 from ternforge_firmware.lower import lower
 from ternforge_firmware.transport import HostError
-from ternforge_model.integer import IntegerModel
+from ternforge_model.sampling import generate
 from ternforge_model.toy import random_program
 from ternforge_sim.system import OutsideMemory, SimulatedBoard, build_system
 
@@ -32,17 +32,7 @@ SAID = {
 }
 
 
-def greedy(program, count: int) -> list[int]:
-    model = IntegerModel(program)
-    result = model.forward(PROMPT)
-    tokens = [int(result.tokens[-1])]
-    while len(tokens) < count:
-        result = model.step(tokens[-1], result.state)
-        tokens.append(int(result.tokens[-1]))
-    return tokens
-
-
-EXPECTED, OTHERS = greedy(PROGRAM, 6), greedy(OTHER, 6)
+EXPECTED, OTHERS = generate(PROGRAM, PROMPT, 6), generate(OTHER, PROMPT, 6)
 
 
 def content(kind: str, program=PROGRAM) -> bytes:

@@ -12,7 +12,7 @@ from ternforge_firmware.asynchost import AsyncBoard
 from ternforge_firmware.host import Board
 from ternforge_firmware.lower import lower
 from ternforge_firmware.transport import HostError, Transport
-from ternforge_model.integer import IntegerModel
+from ternforge_model.sampling import generate
 from ternforge_model.toy import random_program
 from ternforge_sim.runner import MemoryModel
 from ternforge_sim.system import OutsideMemory, SimulatedBoard, build_system, system_verilog
@@ -39,17 +39,7 @@ def image(kind: str):
     return lower(PROGRAM, CORES[kind])
 
 
-def greedy(count: int) -> list[int]:
-    model = IntegerModel(PROGRAM)
-    result = model.forward(PROMPT)
-    tokens = [int(result.tokens[-1])]
-    while len(tokens) < count:
-        result = model.step(tokens[-1], result.state)
-        tokens.append(int(result.tokens[-1]))
-    return tokens
-
-
-EXPECTED = greedy(6)
+EXPECTED = generate(PROGRAM, PROMPT, 6)
 
 
 @pytest.fixture

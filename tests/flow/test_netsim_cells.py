@@ -1,6 +1,5 @@
 """Netlists of the ECP5 and of Gowin in the gate simulator against their Verilog in Verilator."""
 
-import ctypes
 import json
 import random
 import tempfile
@@ -19,7 +18,8 @@ from ternforge_boards.jobs import Jobs
 from ternforge_boards.netsim.check import family_netlist
 from ternforge_boards.power.simulator import GateSimulator
 from ternforge_boards.yosys import synthesise
-from ternforge_sim.verilator import build_library
+
+from .blocks import run_blocks
 
 CYCLES = 400
 
@@ -127,21 +127,6 @@ UNITS = {
 
 FAMILIES = {"ecp5": "ulx3s-85f-sdram", "gowin": "tang-nano-20k"}
 
-HARNESS = """\
-#include "Vblocks.h"
-#include "verilated.h"
-#include <cstring>
-static VerilatedContext context;
-static Vblocks* top;
-extern "C" void start() { top = new Vblocks(&context, "blocks"); top->clk = 0; top->eval(); }
-extern "C" void put(const void* words) {
-  std::memcpy(&top->in, words, sizeof top->in);
-  top->eval();
-}
-extern "C" void get(void* words) { std::memcpy(words, &top->out, sizeof top->out); }
-extern "C" void edge() { top->clk = 1; top->eval(); top->clk = 0; top->eval(); }
-"""
-
 
 def sources(family):
     """Verilog with the module `blocks`, and the name and bits of its inputs and outputs."""
@@ -187,17 +172,8 @@ def stimulus(where):
 
 def in_verilator(text, folder, words, sizes):
     (folder / "blocks.v").write_text(text)
-    library = ctypes.CDLL(str(build_library([folder / "blocks.v"], "blocks", HARNESS)))
-    library.start()
-    library.put(bytes(8 * (sizes["in"] // 64 + 1)))
-    library.edge()  # the gates' first one, whose inputs are low
-    out, seen = ctypes.create_string_buffer(8 * (sizes["out"] // 64 + 1)), []
-    for word in words:
-        library.put(word.to_bytes(8 * (sizes["in"] // 64 + 1), "little"))
-        library.get(out)
-        seen.append(int.from_bytes(out.raw, "little") & (1 << sizes["out"]) - 1)
-        library.edge()
-    return seen
+    return run_blocks([folder / "blocks.v"], words, sizes["in"], sizes["out"],
+                      first_edge=True)  # the gates' first one, whose inputs are low
 
 
 def in_gates(module, family, undefined, words, sizes):

@@ -2,23 +2,20 @@
 
 import copy
 import json
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ternforge import presets
-from ternforge.cache import cache_dir
 from ternforge.config import CoreConfig
 from ternforge.process import ToolError
 from ternforge_boards.board import board
-from ternforge_boards.handoff import TOP, make_design, write_build_sources
+from ternforge_boards.flow import synthesise_design
+from ternforge_boards.handoff import make_design
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.netsim.check import family_netlist
 from ternforge_boards.power.token import simulate_tokens
-from ternforge_boards.yosys import synthesise
 from ternforge_sim.commands import open_image
 
 pytestmark = pytest.mark.slow
@@ -50,10 +47,7 @@ def made(request, toy_model):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, presets.BOARDS[request.param], CORES[request.param])
         design = make_design(record, open_image(request.param, str(toy_model), None))
-    with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
-        write_build_sources(design, Path(work))
-        netlist = synthesise(sorted(Path(work).glob("*.v")), sorted(Path(work).glob("*.mem")),
-                             record, Jobs(), top=f"{TOP}_{record.name.replace('-', '_')}")
+    netlist = synthesise_design(design, Jobs())
     return design, json.loads(netlist.path.read_bytes())["modules"][netlist.top]
 
 

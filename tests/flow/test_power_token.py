@@ -2,25 +2,22 @@
 
 import copy
 import json
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ternforge import presets
-from ternforge.cache import cache_dir
 from ternforge.host.uart import uart_divisor
 from ternforge.process import ToolError
 from ternforge_boards.board import board
-from ternforge_boards.handoff import TOP, make_design, write_build_sources
+from ternforge_boards.flow import synthesise_design
+from ternforge_boards.handoff import make_design
 from ternforge_boards.jobs import Jobs
 from ternforge_boards.power import token
 from ternforge_boards.power.gates import SINGLE_PORT_RAM, Delays, gate_netlist
 from ternforge_boards.power.serial import GateLine
 from ternforge_boards.power.token import COUNTED_TOKENS, simulate_tokens
-from ternforge_boards.yosys import synthesise
 from ternforge_firmware.host import Board as HostBoard
 from ternforge_sim.commands import open_image
 
@@ -41,10 +38,7 @@ def module(design):
 def synthesised(design):
     """Without multiplier blocks, whose model has a test of its own."""
     record = replace(design.board, synth_options=("-device", "u"))
-    with tempfile.TemporaryDirectory(dir=cache_dir("work")) as work:
-        write_build_sources(design, Path(work))
-        netlist = synthesise(sorted(Path(work).glob("*.v")), sorted(Path(work).glob("*.mem")),
-                             record, Jobs(), top=f"{TOP}_icebreaker")
+    netlist = synthesise_design(replace(design, board=record), Jobs())
     return json.loads(netlist.path.read_bytes())["modules"][netlist.top]
 
 

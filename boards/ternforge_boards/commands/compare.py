@@ -1,6 +1,5 @@
 """``ternforge compare``."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ternforge.cli import command
-from ternforge.errors import UserError
 from ternforge.output import print_json
-from ternforge_boards.report.compare import Comparison, Versioned, compare
+from ternforge_boards.report.compare import Comparison, compare
 from ternforge_boards.report.figures import write_csv
 from ternforge_boards.report.older import read_any
 from ternforge_boards.report.published import ANCHORS
@@ -46,20 +44,12 @@ def compare_builds(
     if csv is not None:
         write_csv(csv, _rows(compared))
     if html is not None:
-        _write_page(html, builds, compared)
+        from ternforge_boards.page import write_page  # takes a while, and needs an extra
+        write_page(html, [build.report for build in builds], comparison=compared)
     if as_json:
         print_json(compared.plain())
     else:
         print_comparison(compared)
-
-
-def _write_page(path: Path, builds: list[Versioned], compared: Comparison) -> None:
-    """Hand everything to the page, which is imported only here: it takes a while."""
-    try:
-        page: Any = import_module("ternforge_boards.page")
-    except ModuleNotFoundError as error:
-        raise UserError(f"the page needs {error.name}: install ternforge[html]") from None
-    page.write_page(path, [build.report for build in builds], comparison=compared)
 
 
 def _rows(compared: Comparison) -> list[dict[str, Any]]:
