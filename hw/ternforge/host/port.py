@@ -3,7 +3,7 @@
 from typing import Any
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ternforge.config import CoreConfig
@@ -25,6 +25,7 @@ from ternforge.host.protocol import (
     pack,
 )
 from ternforge.host.receive import receive_requests
+from ternforge.host.reply import reply_payload
 from ternforge.mem.linear import beat_write, read_request
 from ternforge.mem.onchip import memory_write
 from ternforge.numerics import VECTOR_BITS
@@ -223,7 +224,9 @@ class HostPort(wiring.Component):
             m.d.comb += [self.write.address.eq(body[:24]), self.write.data.eq(body[24:])]
             m.d.sync += self.write.enable.eq(0)
         # A byte of the payload is chosen while the one before it still pauses.
-        chosen, known = self._payload(m, code, rest, token, fresh)
+        chosen, known = reply_payload(
+            m, code, rest, info=self._info, counters=self._counted(), element=self.peek_data,
+            total=self.sum.payload if external else None, token=token, fresh=fresh)
         payload, ready, held = Signal(8), Signal(), Signal()
         m.d.sync += [payload.eq(chosen), held.eq(known)]
         m.d.comb += ready.eq(known & held)
@@ -366,9 +369,8 @@ class HostPort(wiring.Component):
             releases &= command != ExternalCommand.CHECK.value
         return releases
 
-    def _payload(self, m: Module, code: Value, rest: Value, token: Value, fresh: Value):
-        """Byte ``rest`` of the payload, counted from its end, and whether it is known yet."""
-        payload, ready = Signal(8), Signal(init=1)
+    def _counted(self) -> list[tuple[Any, int]]:
+        """Values of a COUNTERS reply and their bytes."""
         status = self.status
         values = [status.cycles, *(status.saturations[k] for k in range(len(SITES))),
                   status.ratio.mantissa, status.ratio.exponent.as_unsigned(), status.fault]
@@ -376,28 +378,4 @@ class HostPort(wiring.Component):
             values.append(self.memory_state)
         if self.boots:
             values.append(self.boot_state)
-        counters = Cat(Value.cast(value) if len(Value.cast(value)) == 8 * size else
-                       Cat(value, C(0, 8 * size - len(Value.cast(value))))
-                       for value, size in zip(values, self._counters.values(), strict=True))
-        from_end = [counters[k:k + 8] for k in reversed(range(0, len(counters), 8))]
-        groups = []
-        for first in range(0, len(from_end), 4):
-            groups.append(group := Signal(8, name=f"counted_{first}", reset_less=True))
-            m.d.sync += group.eq(Array(from_end[first:first + 4])[rest[:2]])
-        counted = Signal(8, reset_less=True)
-        m.d.sync += counted.eq(Array(groups)[rest[2:5]])
-        element = Cat(self.peek_data, self.peek_data[-1].replicate(8))
-        with m.Switch(code):
-            with m.Case(Command.INFO.value):
-                table = data.ArrayLayout(8, 16).const([*self._info[::-1], 0, 0])
-                m.d.comb += payload.eq(table.as_value().word_select(rest[:4], 8))
-            with m.Case(Command.PEEK.value):
-                m.d.comb += payload.eq(element.word_select(~rest[:2], 8))
-            with m.Case(Command.COUNTERS.value):
-                m.d.comb += payload.eq(counted)
-            if self._external:
-                with m.Case(ExternalCommand.CHECK.value):
-                    m.d.comb += payload.eq(self.sum.payload.word_select(~rest[:2], 8))
-            with m.Default():
-                m.d.comb += [payload.eq(token.word_select(~rest[0], 8)), ready.eq(fresh)]
-        return payload, ready
+        return list(zip(values, self._counters.values(), strict=True))
